@@ -1,0 +1,163 @@
+"""Frames: one JSON-RPC message to and from bytes.
+
+Decoding has two stages. `read_envelope` takes the outer object apart and checks that the whole frame is JSON in
+UTF-8; params and results stay encoded until their method is known. What cannot be read comes out as `Unreadable`
+with the error to answer and, where it can be told, the id to answer to.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from stepflow_sdk.errors import InvalidRequest, ParseError, WireError
+
+__all__ = ["Envelope", "Unreadable", "encode", "encode_error", "encode_success", "read_envelope"]
+
+
+class Envelope(Struct, gc=False):
+    """The outer object of any message; absent parts are `UNSET` or empty."""
+
+    jsonrpc: str = "2.0"
+    id: int | str | UnsetType | None = UNSET
+    method: str | UnsetType = UNSET
+    params: Raw = Raw(b"")
+    result: Raw = Raw(b"")
+    error: Raw = Raw(b"")
+
+
+class Unreadable(Exception):
+    """A frame that is not a message."""
+
+    def __init__(self, error: WireError, id: int | str | None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.id = id
+
+
+class _Success(Struct, tag_field="jsonrpc", tag="2.0"):
+    id: int | str | None
+    result: Any
+
+
+class _Failure(Struct, tag_field="jsonrpc", tag="2.0"):
+    id: int | str | None
+    error: Any
+
+
+class _Call(Struct, tag_field="jsonrpc", tag="2.0"):
+    id: int | str
+    method: str
+    params: Any
+
+
+class _Notify(Struct, tag_field="jsonrpc", tag="2.0"):
+    method: str
+    params: Any
+
+
+class _IdOnly(Struct):
+    id: int | str | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_id = msgspec.json.Decoder(_IdOnly).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+
+encode = _encoder.encode
+
+
+def encode_success(id: int | str, result: Any) -> bytes:
+    """Return the frame that answers a request with its result."""
+    return encode(_Success(id, result))
+
+
+def encode_error(id: int | str | None, error: Any) -> bytes:
+    """Return the frame that answers a request with an error; the id is None where it could not be told."""
+    return encode(_Failure(id, error))
+
+
+def encode_call(id: str, method: str, params: Any) -> bytes:
+    """Return the frame of a request."""
+    return encode(_Call(id, method, params))
+
+
+def encode_notification(method: str, params: Any) -> bytes:
+    """Return the frame of a notification."""
+    return encode(_Notify(method, params))
+
+
+def read_envelope(frame: bytes | bytearray) -> Envelope | list[Raw] | None:
+    """Take a frame apart.
+
+    Returns:
+        The envelope of a message, the elements of a batch, or None for a blank frame.
+
+    Raises:
+        Unreadable: The frame is neither.
+    """
+    try:
+        # The decoder skips over raw parts without a look at their UTF-8, so the frame is checked as a whole.
+        if not frame.isascii():
+            frame.decode("utf-8")
+        return _decode_envelope(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _second_look(frame, error)
+
+
+def _second_look(frame: bytes | bytearray, error: Exception) -> Envelope | list[Raw] | None:
+    if frame.startswith(b"\xef\xbb\xbf"):
+        return read_envelope(frame[3:])
+    text = frame.strip(b" \t\r\n")
+    if not text:
+        return None
+    if text.startswith(b"[") and not isinstance(error, UnicodeDecodeError):
+        try:
+            elements = _decode_list(text)
+        except (msgspec.DecodeError, RecursionError) as broken:
+            raise Unreadable(ParseError(f"the batch is not JSON: {_reason(broken)}"), None) from None
+        if not elements:
+            raise Unreadable(InvalidRequest("a batch must not be empty"), None) from None
+        return elements
+    raise Unreadable(_why(text, error), recover_id(text)) from None
+
+
+def _why(text: bytes | bytearray, error: Exception) -> WireError:
+    if isinstance(error, msgspec.ValidationError):
+        # A wrong type may be found before broken syntax further on; which of the two it is decides the code.
+        try:
+            msgspec.json.decode(text, type=Raw)
+        except (msgspec.DecodeError, RecursionError) as broken:
+            return ParseError(f"the message is not JSON: {_reason(broken)}")
+        return InvalidRequest(f"the message is not a JSON-RPC 2.0 message: {_reason(error)}")
+    return ParseError(f"the message is not JSON: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 (byte {error.start})"
+    return str(error)[:300]
+
+
+_LEADING_ID = re.compile(
+    rb'\s*\{\s*(?:"(?:jsonrpc|method)"\s*:\s*"[^"\\]*"\s*,\s*)*"id"\s*:\s*("(?:[^"\\]|\\.){0,1000}"|-?\d{1,19})\s*[,}]'
+)
+
+
+def recover_id(frame: bytes | bytearray) -> int | str | None:
+    """Return the id of a message that could not be read, or None when it cannot be told.
+
+    Looks at the message as JSON first, and else at its beginning, where senders put the id.
+    """
+    try:
+        return _decode_id(frame).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        match = _LEADING_ID.match(frame[:2000])
+    try:
+        return msgspec.json.decode(match[1], type=int | str) if match else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

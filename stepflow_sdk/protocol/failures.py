@@ -1,0 +1,93 @@
+"""From an exception to the error object of the wire, and back: the only place where either happens."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from stepflow_sdk.errors import WIRE_ERRORS, ComponentError, FlowFailed, RemoteError, WireError
+from stepflow_sdk.protocol.values import Error
+
+__all__ = ["error_of", "exception_of", "sole_cause"]
+
+MAX_TEXT = 20_000
+"""The longest message that goes out, in characters."""
+
+
+def error_of(exception: BaseException) -> Error:
+    """Return the error object that the other end gets for an exception.
+
+    A `WireError` keeps its code, message and data. Anything else is the failed execution of a component
+    (-32004): its type and its message go out, its traceback does not. Data that is not JSON is left out.
+    """
+    exception = sole_cause(exception)
+    if isinstance(exception, WireError):
+        return Error(exception.code, _clean(exception.message), _json_data(_data_of(exception)))
+    name = type(exception).__name__
+    text = _text_of(exception)
+    data: dict[str, Any] = {"exception": name}
+    if isinstance(exception, FlowFailed):
+        data["error"] = {"code": exception.code, "message": exception.message, "data": exception.data}
+        return Error(ComponentError.code, text, _json_data(data) or {"exception": name})
+    return Error(ComponentError.code, f"{name}: {text}" if text else name, data)
+
+
+def exception_of(error: Error) -> WireError:
+    """Return the exception for an error object of the other end: the class of its code."""
+    known = WIRE_ERRORS.get(error.code)
+    if known is None:
+        return RemoteError(error.message, code=error.code, data=error.data)
+    if known is ComponentError:
+        data = _object(error.data)
+        retryable = data is not None and data.get("retryable") is True
+        return ComponentError(error.message, data=error.data, retryable=retryable)
+    return known(error.message, data=error.data)
+
+
+def sole_cause(exception: BaseException) -> BaseException:
+    """Return the one exception inside nested groups of one, or the exception itself."""
+    inner = _members(exception)
+    while len(inner) == 1:
+        exception = inner[0]
+        inner = _members(exception)
+    return exception
+
+
+def _data_of(exception: WireError) -> Any:
+    if isinstance(exception, ComponentError) and exception.retryable:
+        data = {} if exception.data is None else _object(exception.data)
+        return exception.data if data is None else {**data, "retryable": True}
+    return exception.data
+
+
+def _object(data: Any) -> dict[str, Any] | None:
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else None
+
+
+def _members(exception: BaseException) -> Sequence[BaseException]:
+    if isinstance(exception, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", exception).exceptions
+    return ()
+
+
+def _json_data(data: Any) -> Any:
+    # What cannot be encoded must not cost the caller the message, so it is replaced and named.
+    try:
+        return msgspec.Raw(msgspec.json.encode(data)) if data is not None else None
+    except Exception:
+        return {"omitted": f"data of type {type(data).__name__} is not JSON"}
+
+
+def _text_of(exception: BaseException) -> str:
+    if members := _members(exception):
+        return "; ".join(f"{type(inner).__name__}: {_text_of(inner)}" for inner in members)[:MAX_TEXT]
+    try:
+        return _clean(str(exception))
+    except BaseException:  # a __str__ of somebody else's may raise anything
+        return ""
+
+
+def _clean(text: object) -> str:
+    # Lone surrogates cannot be encoded; a message is worth more than its oddest character.
+    message = text if isinstance(text, str) else repr(text)
+    return message[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")

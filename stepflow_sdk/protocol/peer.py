@@ -1,0 +1,346 @@
+"""One end of a conversation, without any I/O.
+
+A `Peer` takes the frames that arrive and says what they mean; it takes calls, replies and failures and keeps the
+frames that must leave. It owns the ids, the requests in flight in both directions and the promise that every
+request is answered exactly once. It has no ``await`` and starts nothing, so the transports at both ends, the
+memory twin and the fuzzers all drive the same object.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from stepflow_sdk.errors import (
+    InternalError,
+    InvalidParams,
+    InvalidRequest,
+    ParseError,
+    ResourceUnavailable,
+    WireError,
+)
+from stepflow_sdk.protocol import codec
+from stepflow_sdk.protocol.failures import error_of, exception_of
+from stepflow_sdk.protocol.methods import Method
+from stepflow_sdk.protocol.values import Error
+
+__all__ = ["Answer", "Call", "Complaint", "Event", "Notification", "Peer", "Request", "decode_params"]
+
+_decode_error = msgspec.json.Decoder(Error).decode
+_NO_PARAMS = Raw(b"{}")
+
+
+class _Batch:
+    """The replies to one JSON-RPC batch, which leave together (JSON-RPC 2.0, section 6)."""
+
+    __slots__ = ("missing", "replies")
+
+    def __init__(self) -> None:
+        self.missing = 0
+        self.replies: list[bytes] = []
+
+
+class Request:
+    """A request of the other end: answer it with `Peer.reply` or `Peer.fail`, once.
+
+    Attributes:
+        id: As it came, integer or string.
+        method: The method's name, known or not.
+        params: Still encoded; ``{}`` when there were none.
+        answered: Whether it has been.
+        batch: The JSON-RPC batch that its reply belongs to; the peer's own.
+    """
+
+    __slots__ = ("answered", "batch", "id", "method", "params")
+
+    def __init__(self, id: int | str, method: str, params: Raw, batch: _Batch | None = None) -> None:
+        self.id = id
+        self.method = method
+        self.params = params
+        self.answered = False
+        self.batch = batch
+
+
+class Notification:
+    """A message of the other end that wants no answer."""
+
+    __slots__ = ("method", "params")
+
+    def __init__(self, method: str, params: Raw) -> None:
+        self.method = method
+        self.params = params
+
+
+class Call:
+    """A request of ours; ``waiter`` belongs to whoever made it."""
+
+    __slots__ = ("id", "method", "waiter")
+
+    def __init__(self, id: str, method: Method) -> None:
+        self.id = id
+        self.method = method
+        self.waiter: Any = None
+
+
+class Answer:
+    """The answer to a call of ours: ``result``, decoded, or ``error``."""
+
+    __slots__ = ("call", "error", "result")
+
+    def __init__(self, call: Call, result: Any, error: WireError | None) -> None:
+        self.call = call
+        self.result = result
+        self.error = error
+
+
+class Complaint:
+    """An error of the other end that names no request: it could not read something of ours."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: WireError) -> None:
+        self.error = error
+
+
+Event = Request | Notification | Answer | Complaint
+
+
+class Peer:
+    """One end of a conversation.
+
+    Args:
+        max_in_flight: How many requests of the other end may wait for their answer; those above it are answered
+            with `ResourceUnavailable` at once.
+    """
+
+    def __init__(self, *, max_in_flight: int = 10_000) -> None:
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+        self._calls: dict[str, Call] = {}
+        self._out: list[bytes] = []
+        self._ids = _unguessable_ids()
+        self._closed = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests of the other end wait for their answer."""
+        return self._in_flight
+
+    @property
+    def closed(self) -> bool:
+        """Whether the conversation is over."""
+        return self._closed
+
+    # ---- what arrives -----------------------------------------------------------------------------------------
+
+    def receive(self, frame: bytes | bytearray) -> Sequence[Event]:
+        """Take one frame and return what it means, in order; what is not a message is answered here.
+
+        Never raises, whatever the bytes are.
+        """
+        try:
+            envelope = codec.read_envelope(frame)
+        except codec.Unreadable as unreadable:
+            return _some(self._reject(unreadable, None))
+        if isinstance(envelope, codec.Envelope):
+            return _some(self._sort(envelope, None))
+        return self._receive_batch(envelope) if envelope is not None else ()
+
+    def refuse(self, start: bytes | bytearray, error: WireError) -> Sequence[Event]:
+        """Answer a message of which the transport read only the start, because it is too long."""
+        return _some(self._reject(codec.Unreadable(error, codec.recover_id(start)), None))
+
+    def _receive_batch(self, elements: list[Raw]) -> list[Event]:
+        batch = _Batch()
+        # One missing reply stands for the batch itself until all of it is read.
+        batch.missing = 1
+        events: list[Event] = []
+        for element in elements:
+            try:
+                envelope = codec.read_envelope(bytes(element))
+                if not isinstance(envelope, codec.Envelope):
+                    raise codec.Unreadable(InvalidRequest("an element of a batch must be an object"), None)
+                event = self._sort(envelope, batch)
+            except codec.Unreadable as unreadable:
+                event = self._reject(unreadable, batch)
+            events += _some(event)
+        self._complete(batch)
+        return events
+
+    def _reject(self, unreadable: codec.Unreadable, batch: _Batch | None) -> Event | None:
+        call = self._calls.pop(unreadable.id, None) if isinstance(unreadable.id, str) else None
+        if call is not None:
+            # A broken answer to a call of ours still ends the wait for it.
+            return Answer(call, None, InternalError(f"the answer to {call.method.name}: {unreadable.error}"))
+        return self._refuse(unreadable.id, unreadable.error, batch)
+
+    def _sort(self, envelope: codec.Envelope, batch: _Batch | None) -> Event | None:
+        method, id = envelope.method, envelope.id
+        if method is UNSET:
+            return self._sort_answer(envelope, batch)
+        if envelope.jsonrpc != "2.0":
+            known_id = None if id is UNSET else id
+            return self._refuse(known_id, InvalidRequest('"jsonrpc" must be "2.0"'), batch)
+        params = envelope.params or _NO_PARAMS
+        if id is UNSET:
+            return Notification(method, params)
+        if id is None:
+            return self._refuse(None, InvalidRequest('"id" must be a string or an integer'), batch)
+        if self._in_flight >= self._max_in_flight:
+            limit = {"limit": self._max_in_flight}
+            return self._refuse(id, ResourceUnavailable("too many requests in flight", data=limit), batch)
+        self._in_flight += 1
+        if batch is not None:
+            batch.missing += 1
+        return Request(id, method, params, batch)
+
+    def _sort_answer(self, envelope: codec.Envelope, batch: _Batch | None) -> Event | None:
+        id = envelope.id
+        call = self._calls.pop(id, None) if isinstance(id, str) else None
+        if call is not None:
+            return _read_answer(call, envelope)
+        if envelope.error:
+            return _read_complaint(envelope.error) if id is None else None
+        if envelope.result:
+            return None  # nobody waits for it, or not any more
+        known_id = None if id is UNSET else id
+        missing = InvalidRequest('the message has neither "method" nor "result" nor "error"')
+        return self._refuse(known_id, missing, batch)
+
+    # ---- what leaves ------------------------------------------------------------------------------------------
+
+    def take(self) -> list[bytes]:
+        """Return the frames that must leave now, in order, and forget them."""
+        out, self._out = self._out, []
+        return out
+
+    def reply(self, request: Request, result: Any) -> bool:
+        """Answer a request with its result, anything that msgspec encodes.
+
+        Returns:
+            False, and nothing is sent, when the request is answered already or the conversation is over.
+        """
+        if request.answered:
+            return False
+        try:
+            frame = codec.encode_success(request.id, result)
+        except Exception as error:
+            return self.fail(request, InternalError(f"the result could not be encoded: {type(error).__name__}"))
+        return self._answer(request, frame)
+
+    def fail(self, request: Request, error: BaseException) -> bool:
+        """Answer a request with an error; see `reply`."""
+        return not request.answered and self._answer(request, codec.encode_error(request.id, error_of(error)))
+
+    def call(self, method: Method, params: msgspec.Struct) -> Call:
+        """Ask something of the other end; the `Answer` comes out of `receive`.
+
+        Raises:
+            ResourceUnavailable: The conversation is over.
+            InvalidParams: The params cannot be encoded.
+        """
+        if self._closed:
+            raise ResourceUnavailable("the connection is closed")
+        call = Call(next(self._ids), method)
+        try:
+            self._out.append(codec.encode_call(call.id, method.name, params))
+        except Exception as error:
+            raise InvalidParams(f"{method.name}: the params cannot be encoded: {error}") from error
+        self._calls[call.id] = call
+        return call
+
+    def notify(self, method: str, params: msgspec.Struct) -> None:
+        """Tell the other end something."""
+        if not self._closed:
+            self._out.append(codec.encode_notification(method, params))
+
+    def abandon(self, call: Call) -> None:
+        """Wait no longer for the answer to a call; one that still comes is ignored."""
+        self._calls.pop(call.id, None)
+
+    def close(self) -> list[Call]:
+        """End the conversation and return the calls that will never be answered."""
+        self._closed = True
+        calls = list(self._calls.values())
+        self._calls.clear()
+        return calls
+
+    def _answer(self, request: Request, frame: bytes) -> bool:
+        request.answered = True
+        self._in_flight -= 1
+        if self._closed:
+            return False
+        batch = request.batch
+        if batch is None:
+            self._out.append(frame)
+        else:
+            batch.replies.append(frame)
+            self._complete(batch)
+        return True
+
+    def _refuse(self, id: int | str | None, error: WireError, batch: _Batch | None) -> Event | None:
+        if not self._closed:
+            frame = codec.encode_error(id, error_of(error))
+            (self._out if batch is None else batch.replies).append(frame)
+        return None
+
+    def _complete(self, batch: _Batch) -> None:
+        batch.missing -= 1
+        if batch.missing == 0 and batch.replies:
+            self._out.append(b"[" + b",".join(batch.replies) + b"]")
+
+
+def _some(event: Event | None) -> Sequence[Event]:
+    return (event,) if event is not None else ()
+
+
+def _read_answer(call: Call, envelope: codec.Envelope) -> Answer:
+    has_error = bool(envelope.error) and bytes(envelope.error) != b"null"
+    has_result = bool(envelope.result)
+    name = call.method.name
+    if has_error and has_result and bytes(envelope.result) != b"null":
+        return Answer(call, None, InternalError(f"the answer to {name} has both a result and an error"))
+    try:
+        if has_error:
+            return Answer(call, None, exception_of(_decode_error(envelope.error)))
+        if has_result:
+            return Answer(call, call.method.decode_result.decode(envelope.result), None)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Answer(call, None, InternalError(f"the answer to {name} has not the promised form: {error}"))
+    return Answer(call, None, InternalError(f"the answer to {name} has neither a result nor an error"))
+
+
+def _read_complaint(error: Raw) -> Complaint:
+    try:
+        return Complaint(exception_of(_decode_error(error)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Complaint(InternalError("an error without an id that cannot be read either"))
+
+
+def _unguessable_ids() -> Iterator[str]:
+    # UUIDs of version 4, a page of randomness at a time: uuid.uuid4 costs more than decoding a whole message.
+    while True:
+        page = os.urandom(4096).hex()
+        for at in range(0, len(page), 32):
+            h = page[at : at + 32]
+            variant = "89ab"[int(h[16], 16) & 3]
+            yield f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{variant}{h[17:20]}-{h[20:]}"
+
+
+def decode_params(request: Request | Notification, method: Method) -> Any:
+    """Decode the params of a request into the type of its method.
+
+    Raises:
+        InvalidParams: A field is missing or has the wrong type; the message names it.
+        ParseError: The params are not JSON (a character that is not UTF-8, say).
+    """
+    try:
+        return method.decode_params.decode(request.params)
+    except msgspec.ValidationError as error:
+        _, _, path = str(error).partition(" - at `")
+        data = {"method": method.name, "path": path.rstrip("`") or "$"}
+        raise InvalidParams(f"{method.name}: {error}", data=data) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ParseError(f"{method.name}: the params are not JSON: {error}") from None
