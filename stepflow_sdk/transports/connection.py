@@ -1,0 +1,167 @@
+"""A `Peer` joined to a way out: what servers and runtimes hold of each other.
+
+A transport makes one, feeds it the frames that arrive and is handed the frames that must leave. Everything here
+runs on one asyncio event loop.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from stepflow_sdk.errors import InternalError, RequestTimeout, ResourceUnavailable, WireError
+from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification, Peer, Request
+
+__all__ = ["Connection", "Handler"]
+
+_log = logging.getLogger("stepflow_sdk.transports")
+
+
+class Handler(Protocol):
+    """What a connection does with what arrives; nothing in it may block the event loop."""
+
+    def request(self, connection: "Connection", request: Request) -> None:
+        """Take a request and see to it that it is answered, now or later."""
+
+    def notification(self, connection: "Connection", notification: Notification) -> None:
+        """Take a notification."""
+
+    def closed(self, connection: "Connection") -> None:
+        """Learn that the connection is over: no request on it can be answered any more."""
+
+
+class Connection:
+    """One conversation with the other end.
+
+    Args:
+        handler: What takes the requests and notifications that arrive.
+        send: What takes the frames that must leave, in order, many at a time. It must not raise.
+        max_in_flight: See `Peer`.
+    """
+
+    def __init__(self, handler: Handler, send: Callable[[list[bytes]], None], *, max_in_flight: int = 10_000) -> None:
+        self.peer = Peer(max_in_flight=max_in_flight)
+        self._handler = handler
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._reading = False
+        self._flush_is_due = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the conversation is over."""
+        return self.peer.closed
+
+    # ---- for the transport ------------------------------------------------------------------------------------
+
+    def receive(self, frames: list[bytes | bytearray]) -> None:
+        """Take the frames of one read; what is answered at once leaves in one write."""
+        self._reading = True
+        try:
+            for frame in frames:
+                for event in self.peer.receive(frame):
+                    self._handle(event)
+        finally:
+            self._reading = False
+            self.flush()
+
+    def refuse(self, start: bytes | bytearray, error: WireError) -> None:
+        """Answer a message that is too long to be read, of which ``start`` is the beginning."""
+        for event in self.peer.refuse(start, error):
+            self._handle(event)
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand what must leave to the transport, now."""
+        self._flush_is_due = False
+        frames = self.peer.take()
+        if frames:
+            self._send(frames)
+
+    def close(self, reason: str = "the connection is closed") -> None:
+        """End the conversation: calls in flight fail with `ResourceUnavailable`, the handler is told."""
+        if self.peer.closed:
+            return
+        for call in self.peer.close():
+            _settle(call, None, ResourceUnavailable(reason))
+        self._handler.closed(self)
+
+    def _handle(self, event: Request | Notification | Answer | Complaint) -> None:
+        match event:
+            case Request():
+                try:
+                    self._handler.request(self, event)
+                except Exception as error:  # a bug of ours must not cost the request its answer
+                    _log.exception("the handler of %s failed", event.method)
+                    self.fail(event, InternalError(f"{event.method}: {type(error).__name__}"))
+            case Notification():
+                self._handler.notification(self, event)
+            case Answer():
+                _settle(event.call, event.result, event.error)
+            case Complaint():
+                _log.warning("the other end could not read a message: %s", event.error)
+
+    # ---- for the handler and for callers ----------------------------------------------------------------------
+
+    def reply(self, request: Request, result: Any) -> None:
+        """Answer a request with its result; ignored when it is answered already."""
+        if self.peer.reply(request, result):
+            self._flush_soon()
+
+    def fail(self, request: Request, error: BaseException) -> None:
+        """Answer a request with an error; ignored when it is answered already."""
+        if self.peer.fail(request, error):
+            self._flush_soon()
+
+    def notify(self, method: str, params: msgspec.Struct) -> None:
+        """Tell the other end something."""
+        self.peer.notify(method, params)
+        self._flush_soon()
+
+    async def call(self, method: Method, params: msgspec.Struct, *, timeout: float | None = None) -> Any:
+        """Ask the other end and wait for its answer; a wait that is cancelled or times out is given up.
+
+        Args:
+            method: One of `stepflow_sdk.protocol.METHODS`.
+            params: Its params.
+            timeout: Seconds, or None to wait as long as the connection lives.
+
+        Returns:
+            The result, decoded into the method's type.
+
+        Raises:
+            WireError: What the other end answered, as the class of its code.
+            InternalError: The answer has not the promised form.
+            ResourceUnavailable: The connection is closed, or closes meanwhile.
+            RequestTimeout: There was no answer in time.
+        """
+        call = self.peer.call(method, params)
+        waiter: asyncio.Future[Any] = self._loop.create_future()
+        call.waiter = waiter
+        self._flush_soon()
+        try:
+            async with asyncio.timeout(timeout):
+                return await waiter
+        except TimeoutError:
+            message = f"{method.name} was not answered within {timeout} s"
+            raise RequestTimeout(message, data={"timeout": timeout}) from None
+        finally:
+            self.peer.abandon(call)
+
+    def _flush_soon(self) -> None:
+        # Replies that become ready in one turn of the loop leave in one write, as do those of one read.
+        if not self._reading and not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self.flush)
+
+
+def _settle(call: Call, result: Any, error: WireError | None) -> None:
+    waiter: asyncio.Future[Any] = call.waiter
+    with contextlib.suppress(asyncio.InvalidStateError):
+        if error is None:
+            waiter.set_result(result)
+        else:
+            waiter.set_exception(error)
