@@ -28,6 +28,7 @@
     ├── DefinitionError                the program is wrong; raised where it is written, never on the wire
     │   ├── InvalidSignature           a function cannot be served as a component
     │   └── DuplicateComponent         two components under one path
+    ├── InvalidDocument                a text is not JSON or YAML, or the file cannot be read
     ├── InvalidFlow                    a flow document cannot be read or fails its checks
     └── InvalidConfig                  a configuration cannot be read or used
 
@@ -48,6 +49,7 @@ __all__ = [
     "FlowFailed",
     "InternalError",
     "InvalidConfig",
+    "InvalidDocument",
     "InvalidFlow",
     "InvalidInput",
     "InvalidParams",
@@ -263,6 +265,32 @@ class InvalidSignature(DefinitionError):
 
 class DuplicateComponent(DefinitionError):
     """Two components claim the same path."""
+
+
+class InvalidDocument(StepflowError):
+    """A text is not the JSON or YAML it should be, or its file cannot be read.
+
+    Attributes:
+        problem: The message without the place.
+        file: The file, if it came from one.
+        line: The line, counted from 1, where it is known.
+        column: The column, counted from 1, where it is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        problem: str | None = None,
+        file: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.problem = problem or message
+        self.file = file
+        self.line = line
+        self.column = column
 
 
 class InvalidFlow(StepflowError):

@@ -1,0 +1,39 @@
+"""Flow documents: reading, building, checking, and the value expressions in them."""
+
+from stepflow_sdk.flows.canonical import blob_id, canonical_json
+from stepflow_sdk.flows.diagnostics import Diagnostic
+from stepflow_sdk.flows.document import Flow, OnError, Step
+from stepflow_sdk.flows.expressions import Expression, referenced_steps, resolve
+from stepflow_sdk.flows.files import read_document
+from stepflow_sdk.flows.json_text import parse_json
+from stepflow_sdk.flows.loader import load_flow, parse_flow
+from stepflow_sdk.flows.outcomes import Failure, Needs, Scope
+from stepflow_sdk.flows.source import Document
+from stepflow_sdk.flows.values import MISSING, PENDING, UNKNOWN
+from stepflow_sdk.flows.variables import VariableDeclaration
+from stepflow_sdk.flows.yaml_text import parse_yaml
+
+__all__ = [
+    "MISSING",
+    "PENDING",
+    "UNKNOWN",
+    "Diagnostic",
+    "Document",
+    "Expression",
+    "Failure",
+    "Flow",
+    "Needs",
+    "OnError",
+    "Scope",
+    "Step",
+    "VariableDeclaration",
+    "blob_id",
+    "canonical_json",
+    "load_flow",
+    "parse_flow",
+    "parse_json",
+    "parse_yaml",
+    "read_document",
+    "referenced_steps",
+    "resolve",
+]

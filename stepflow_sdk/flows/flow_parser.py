@@ -1,0 +1,162 @@
+"""From the JSON of a flow document to a `Flow` (section a of the flow format)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from stepflow_sdk.flows.diagnostics import DUPLICATE_KEY, OUTDATED, Reporter, Source
+from stepflow_sdk.flows.document import Flow, OnError, Step
+from stepflow_sdk.flows.expression_parser import ExpressionParser
+from stepflow_sdk.flows.outdated import OUTDATED_FLOW_KEYS, OUTDATED_STEP_KEYS, find_outdated
+from stepflow_sdk.flows.shapes import Shape
+from stepflow_sdk.flows.source import Duplicate
+from stepflow_sdk.flows.test_section import read_examples, read_test
+from stepflow_sdk.flows.values import MISSING, Json, PathParts, describe, is_object
+from stepflow_sdk.flows.variables import declared_variables
+
+_FLOW_KEYS: Final = (
+    "name", "description", "version", "schemas", "steps", "output", "test", "examples", "metadata",
+)  # fmt: skip
+_STEP_KEYS: Final = ("id", "component", "input", "onError", "mustExecute", "metadata")
+_ON_ERROR_KEYS: Final = ("action", "defaultValue", "maxRetries")
+_SCHEMA_KEYS: Final = ("input", "output", "variables", "steps")
+
+_FLOW_HINTS: Final = {
+    "input_schema": "put the schema under schemas.properties.input",
+    "output_schema": "put the schema under schemas.properties.output",
+    "input": "the input comes with the run; its schema goes under schemas.properties.input",
+}
+_NO_DEPENDS: Final = "a step waits for the steps that its input refers to, and for nothing else"
+_NO_SKIP: Final = "put '$if' around the reference to the step: a step that nobody needs does not run"
+_STEP_HINTS: Final = {
+    "depends_on": _NO_DEPENDS,
+    "dependsOn": _NO_DEPENDS,
+    "skip": _NO_SKIP,
+    "skip_if": _NO_SKIP,
+    "input_schema": "the component reports the schema of its input",
+    "output_schema": "put the schema under schemas.properties.steps.properties, by the id of the step",
+}
+
+
+def read_flow(document: Json, *, source: Source | None = None, duplicates: Sequence[Duplicate] = ()) -> Flow:
+    """Build a flow from a document that is plain JSON.
+
+    Raises:
+        InvalidFlow: The document has not the form of a flow, or is written in the language of 0.7 or 0.8; every
+            problem is in ``diagnostics``.
+    """
+    reporter = Reporter(source)
+    if not is_object(document):
+        reporter.invalid((), f"a flow is an object with 'steps' and 'output', not {describe(document)}")
+        document = {}
+    _report_outdated(document, reporter)
+    _report_duplicates(duplicates, reporter)
+    flow = _read(Shape(reporter, document, (), "the flow"))
+    reporter.refuse_fatal()
+    return flow
+
+
+def _read(shape: Shape) -> Flow:
+    shape.warn_of_unknown(_FLOW_KEYS, _FLOW_HINTS, reported=OUTDATED_FLOW_KEYS)
+    schemas = _schemas(shape)
+    variables = declared_variables(schemas)
+    defaults = {name: declared.default for name, declared in variables.items() if declared.default is not MISSING}
+    expressions = ExpressionParser(shape.reporter, defaults)
+    return Flow(
+        name=shape.string("name"),
+        description=shape.string("description"),
+        version=shape.string("version"),
+        schemas=schemas,
+        steps=tuple(_step(step, expressions) for step in shape.inner_list("steps", "a step")),
+        output=expressions.parse(shape.fields.get("output"), ("output",)),
+        test=read_test(shape),
+        examples=read_examples(shape),
+        metadata=shape.object("metadata") or {},
+        variables=variables,
+        warnings=tuple(shape.reporter.findings),
+        source=shape.reporter.source,
+    )
+
+
+def _step(shape: Shape, expressions: ExpressionParser) -> Step:
+    shape.warn_of_unknown(_STEP_KEYS, _STEP_HINTS, reported=OUTDATED_STEP_KEYS)
+    return Step(
+        id=shape.required_string("id", "id: fetch"),
+        component=shape.required_string("component", "component: /python/fetch"),
+        input=expressions.parse(shape.fields.get("input"), (*shape.path, "input")),
+        on_error=_on_error(shape.inner("onError", "onError")),
+        must_execute=shape.boolean("mustExecute"),
+        metadata=shape.object("metadata") or {},
+    )
+
+
+def _on_error(shape: Shape | None) -> OnError | None:
+    if shape is None:
+        return None
+    shape.warn_of_unknown(_ON_ERROR_KEYS)
+    match shape.fields.get("action"):
+        case None:
+            shape.missing("action", "action: useDefault")
+        case "fail":
+            return OnError.fail()
+        case "useDefault":
+            return OnError.use_default(shape.fields.get("defaultValue"))
+        case "retry":
+            return OnError.retry(shape.count("maxRetries"))
+        case "skip":
+            pass  # reported as outdated
+        case _:
+            shape.wrong("action", "'fail', 'useDefault' or 'retry'")
+    return None
+
+
+def _schemas(flow: Shape) -> Mapping[str, Json] | None:
+    shape = flow.inner("schemas", "schemas")
+    if shape is None:
+        return None
+    flat = [key for key in _SCHEMA_KEYS if key in shape.fields]
+    for key in flat:
+        fix = f"write it as schemas.properties.{key}, and schemas.type: object"
+        shape.reporter.invalid((*shape.path, key), f"the flat form of schemas is not read; {fix}")
+    if not flat and shape.fields.get("type") != "object":
+        if shape.fields.get("type") is None:
+            shape.missing("type", "type: object")
+        else:
+            shape.wrong("type", "'object'")
+    shape.object("$defs")
+    if properties := shape.inner("properties", "schemas.properties"):
+        properties.warn_of_unknown(_SCHEMA_KEYS)
+        for key in ("input", "output"):
+            if not isinstance(properties.fields.get(key), (dict, bool, type(None))):
+                properties.wrong(key, "a JSON Schema")
+        for key in ("variables", "steps"):
+            if inner := properties.inner(key, f"schemas.properties.{key}"):
+                inner.object("properties")
+    return shape.fields
+
+
+def _report_outdated(document: Json, reporter: Reporter) -> None:
+    for found in find_outdated(document):
+        message = f"{found.construct!r} is the language of Stepflow 0.7 and 0.8, which is not run; {found.replacement}"
+        data = {"construct": found.construct, "replacement": found.replacement}
+        reporter.add(OUTDATED, found.path, message, data=data)
+
+
+def _report_duplicates(duplicates: Sequence[Duplicate], reporter: Reporter) -> None:
+    for duplicate in duplicates:
+        # A field of the format that stands there twice is a mistake for upstream too; in free-form values the
+        # last one counts there.
+        if _is_typed(duplicate.path[:-1]):
+            level, what = "fatal", "stands here twice"
+        else:
+            level, what = "warning", "stands here twice, and the last one counts"
+        lines = f"lines {duplicate.first_line} and {duplicate.line}"
+        message = f"the key {str(duplicate.path[-1])[:60]!r} {what} ({lines})"
+        reporter.add(DUPLICATE_KEY, duplicate.path, message, level="fatal" if level == "fatal" else "warning")
+
+
+def _is_typed(path: PathParts) -> bool:
+    match path:
+        case () | ("schemas",) | ("schemas", "properties") | ("steps", int()) | ("steps", int(), "onError"):
+            return True
+        case _:
+            return False
