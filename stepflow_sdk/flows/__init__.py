@@ -1,16 +1,21 @@
 """Flow documents: reading, building, checking, and the value expressions in them."""
 
+from stepflow_sdk.flows.builder import FlowBuilder
+from stepflow_sdk.flows.builder_values import Reference, StepHandle, Value
 from stepflow_sdk.flows.canonical import blob_id, canonical_json
-from stepflow_sdk.flows.diagnostics import Diagnostic
+from stepflow_sdk.flows.checks import check_flow, require_runnable
+from stepflow_sdk.flows.diagnostics import Diagnostic, did_you_mean
 from stepflow_sdk.flows.document import Flow, OnError, Step
 from stepflow_sdk.flows.expressions import Expression, referenced_steps, resolve
 from stepflow_sdk.flows.files import read_document
 from stepflow_sdk.flows.json_text import parse_json
 from stepflow_sdk.flows.loader import load_flow, parse_flow
 from stepflow_sdk.flows.outcomes import Failure, Needs, Scope
+from stepflow_sdk.flows.paths import follow, format_path, parse_path
 from stepflow_sdk.flows.source import Document
 from stepflow_sdk.flows.values import MISSING, PENDING, UNKNOWN
 from stepflow_sdk.flows.variables import VariableDeclaration
+from stepflow_sdk.flows.yaml_dump import dump_yaml
 from stepflow_sdk.flows.yaml_text import parse_yaml
 
 __all__ = [
@@ -22,18 +27,29 @@ __all__ = [
     "Expression",
     "Failure",
     "Flow",
+    "FlowBuilder",
     "Needs",
     "OnError",
+    "Reference",
     "Scope",
     "Step",
+    "StepHandle",
+    "Value",
     "VariableDeclaration",
     "blob_id",
     "canonical_json",
+    "check_flow",
+    "did_you_mean",
+    "dump_yaml",
+    "follow",
+    "format_path",
     "load_flow",
     "parse_flow",
     "parse_json",
+    "parse_path",
     "parse_yaml",
     "read_document",
     "referenced_steps",
+    "require_runnable",
     "resolve",
 ]

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from json.encoder import encode_basestring  # the escapes of the format: short ones, \u00xx, nothing else
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from stepflow_sdk.errors import InvalidValue
 from stepflow_sdk.flows.paths import show_path
-from stepflow_sdk.flows.values import MAX_DEPTH, Json, PathParts, describe
+from stepflow_sdk.flows.values import MAX_DEPTH, Json, PathParts, describe, is_object
 
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**64 - 1
@@ -52,7 +53,7 @@ def _is_common(value: Any, path: PathParts) -> bool:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise _refused(f"JSON has no {value!r}", path)
-        return value == 0 or abs(value) >= 1e-4
+        return not value or abs(value) >= 1e-4
     if len(path) >= MAX_DEPTH:
         raise _refused(f"nested deeper than {MAX_DEPTH} levels", path)
     common = True
@@ -75,11 +76,12 @@ def _refused(message: str, path: PathParts) -> InvalidValue:
 
 
 def _write(value: Json) -> list[str]:
-    if isinstance(value, dict):
+    if is_object(value):
         members = [[encode_basestring(key), ":", *_write(item)] for key, item in value.items()]
         return ["{", *_joined(members), "}"]
     if isinstance(value, (list, tuple)):
-        return ["[", *_joined([_write(item) for item in value]), "]"]
+        items = cast("Sequence[Json]", value)
+        return ["[", *_joined([_write(item) for item in items]), "]"]
     if isinstance(value, float):
         return [format_float(value)]
     if isinstance(value, int) and not _LEAST <= value <= _MOST:

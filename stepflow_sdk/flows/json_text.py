@@ -2,13 +2,14 @@
 
 import json
 import re
-from typing import Final, NoReturn
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
 from stepflow_sdk.errors import InvalidDocument
 from stepflow_sdk.flows.source import Document, Place, unreadable
-from stepflow_sdk.flows.values import MAX_DEPTH, Json
+from stepflow_sdk.flows.values import MAX_DEPTH, Json, is_object
 
 _MANY_DIGITS: Final = re.compile(r"[0-9]{19}")
 _TOKEN: Final = re.compile(r"""["](?:[^"\\]|\\.)*["]|[{}\[\],]|[^\s{}\[\]:,"]+""")
@@ -33,8 +34,9 @@ def parse_json(text: str | bytes, *, file: str | None = None) -> Document:
     except (msgspec.DecodeError, UnicodeError) as error:
         _explain(source, file, str(error))
     large = _MANY_DIGITS.search(source) is not None
-    value = _settled([value], file, 0, large=large)[0]
-    return Document(value, file=file, find_places=lambda: _find_places(source))
+    settled = [value]
+    _settle(settled, file, 0, large=large)
+    return Document(settled[0], file=file, find_places=lambda: _find_places(source))
 
 
 def _decoded(text: str | bytes, file: str | None) -> str:
@@ -47,19 +49,20 @@ def _decoded(text: str | bytes, file: str | None) -> str:
         raise unreadable(f"not UTF-8 at byte {error.start}", file=file, line=line) from None
 
 
-def _settled(items: Json, file: str | None, depth: int, *, large: bool) -> Json:
+def _settle(items: Json, file: str | None, depth: int, *, large: bool) -> None:
     """Bound the nesting of a container, and turn its too large integers into floats in place."""
     if depth > MAX_DEPTH:
         raise unreadable(f"nested deeper than {MAX_DEPTH} levels", file=file)
-    for key, item in items.items() if isinstance(items, dict) else enumerate(items):
+    members: Iterable[tuple[Any, Json]] = items.items() if is_object(items) else enumerate(cast("list[Any]", items))
+    container: Any = items
+    for key, item in members:
         if isinstance(item, (dict, list)):
-            _settled(item, file, depth + 1, large=large)
+            _settle(item, file, depth + 1, large=large)
         elif large and isinstance(item, int) and not _LEAST <= item <= _MOST:
             try:
-                items[key] = float(item)
+                container[key] = float(item)
             except OverflowError:
                 raise unreadable("a number is out of range", file=file) from None
-    return items
 
 
 def _explain(source: str, file: str | None, problem: str) -> NoReturn:

@@ -1,7 +1,7 @@
 """JSON values as Python objects: their names in messages, and the one check that lets a value in."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
 from stepflow_sdk.errors import InvalidValue
@@ -71,24 +71,26 @@ def describe(value: object) -> str:  # noqa: PLR0911  # one line a type
             return f"a {type(value).__name__}"
 
 
-def plain(value: object, *, max_nodes: int = MAX_NODES) -> Json:
+def plain(value: object, *, unwrap: Callable[[object], object] | None = None, max_nodes: int = MAX_NODES) -> Json:
     """Copy a value into plain JSON types, and refuse what JSON cannot hold.
 
     Mappings become dicts and tuples become lists, so that nobody can change the result through the original.
 
     Args:
         value: Any object that is meant as JSON.
+        unwrap: Is asked what an object that is not JSON stands for, and gives `MISSING` where it does not know.
         max_nodes: How many values it may hold when shared objects are counted at every place.
 
     Raises:
         InvalidValue: There is something else than JSON in it, it is nested deeper than 128 levels (also: it
             contains itself), or it is too large. ``data`` is ``{"path": [...]}``, the place as a list of parts.
     """
-    return _Copier(max_nodes).copy(value, ())
+    return _Copier(unwrap, max_nodes).copy(value, ())
 
 
 class _Copier:
-    def __init__(self, max_nodes: int) -> None:
+    def __init__(self, unwrap: Callable[[object], object] | None, max_nodes: int) -> None:
+        self._unwrap = unwrap
         self._left = max_nodes
 
     def copy(self, value: object, path: PathParts) -> Json:
@@ -115,7 +117,10 @@ class _Copier:
             return [self.copy(item, (*path, index)) for index, item in enumerate(items)]
         if isinstance(value, Mapping):
             return self._copy_mapping(value, path)  # pyright: ignore[reportUnknownArgumentType]  # as above
-        raise _refused(f"{describe(value)} is not a JSON value", path)
+        stands_for = MISSING if self._unwrap is None else self._unwrap(value)
+        if stands_for is MISSING:
+            raise _refused(f"{describe(value)} is not a JSON value", path)
+        return self.copy(stands_for, path)
 
     def _copy_mapping(self, value: Mapping[Any, Any], path: PathParts) -> dict[str, Json]:
         copied: dict[str, Json] = {}

@@ -167,8 +167,8 @@ class _Builder:
             return event.value
         if name not in _SCALAR_TYPES:
             self._refuse_tag(event)
-        value = self._read(event)
-        if not isinstance(value, _SCALAR_TYPES[name]) or (isinstance(value, bool) and name != "bool"):
+        value: Any = self._read(event)
+        if type(value) not in _SCALAR_TYPES[name]:
             self._refuse(f"!!{name} stands before {describe(value)}", event)
         return float(value) if name == "float" else value
 
