@@ -1,0 +1,102 @@
+"""From the raw JSON of an input to typed values."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ..errors import ComponentError, InvalidInput
+from .kinds import Kind, reachable
+from .problems import ROOT, Report, describe_exception, summary
+
+__all__ = ["Reader", "fast_decoder", "make_arguments"]
+
+_decode_any = msgspec.json.Decoder().decode
+
+RawJson = bytes | bytearray | memoryview | msgspec.Raw
+
+
+class Reader:
+    """Reads one input: fast when msgspec says yes, exactly otherwise.
+
+    Args:
+        kind: What the input is.
+        decode: msgspec's decoder for it, None when there is none that agrees with the schema.
+    """
+
+    __slots__ = ("_decode", "_kind")
+
+    def __init__(self, kind: Kind, decode: Callable[[Any], Any] | None) -> None:
+        self._kind = kind
+        self._decode = decode
+
+    def read(self, raw: RawJson) -> Any:
+        """Return the typed value.
+
+        Raises:
+            InvalidInput: With every problem found, each at its JSON path.
+            ComponentError: A class of the user failed while it was constructed.
+        """
+        if self._decode is not None:
+            try:
+                return self._decode(raw)
+            except Exception:  # noqa: S110 - whatever it was, the exact way finds it again and names it
+                pass
+        return self._read_exactly(raw)
+
+    def _read_exactly(self, raw: RawJson) -> Any:
+        report = Report()
+        try:
+            value = _decode_any(raw)
+            loaded = self._kind.load(value, ROOT, report)
+        except RecursionError:
+            raise _invalid("the input is nested too deeply") from None
+        except UnicodeDecodeError:
+            raise _invalid("the input is not valid UTF-8") from None
+        except msgspec.DecodeError as error:
+            raise _invalid(f"the input is not JSON that can be read: {error}") from None
+        except ComponentError:
+            raise
+        except Exception as error:
+            message = f"reading the input failed: {describe_exception(error)}"
+            raise ComponentError(message, data={"exception": type(error).__name__}) from error
+        if report.count:
+            raise InvalidInput(summary("invalid input", report), data=report.data())
+        return loaded
+
+
+def fast_decoder(kind: Kind, make_type: Callable[[], Any]) -> Callable[[Any], Any] | None:
+    """Return msgspec's decode function for a type, None when it would not agree with the kind's schema."""
+    if not all(part.exact for part in reachable(kind)):
+        return None
+    try:
+        return msgspec.json.Decoder(make_type()).decode
+    except Exception:  # a type beyond msgspec: the exact way reads it
+        return None
+
+
+def make_arguments(name: str, fields: Sequence[tuple[str, Any, Any]]) -> type[msgspec.Struct]:
+    """Return a struct class for the parameters of a function, each ``(name, annotation, default)``.
+
+    The default is the very object that the function has, or NODEFAULT.
+    """
+    return msgspec.defstruct(
+        name,
+        [
+            (field, annotation)
+            if default is msgspec.NODEFAULT
+            else (field, annotation, msgspec.field(default_factory=_same(default)))
+            for field, annotation, default in fields
+        ],
+        kw_only=True,
+    )
+
+
+def _same(default: Any) -> Callable[[], Any]:
+    return lambda: default
+
+
+def _invalid(message: str) -> InvalidInput:
+    report = Report()
+    report.add(ROOT, message)
+    return InvalidInput(f"invalid input: {message}", data=report.data())

@@ -1,0 +1,101 @@
+"""From a component's output to JSON, checked against the output schema."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ..errors import ComponentError
+from .kinds import Anything, Kind, bare, reachable
+from .problems import ROOT, Report, describe_exception, summary
+from .values import to_json
+
+__all__ = ["make_writer"]
+
+_encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
+
+Write = Callable[[Any], bytes]
+
+
+def make_writer(kind: Kind, annotation: Any) -> Write:
+    """Return the function that checks and encodes the outputs of one component.
+
+    The output is right when its JSON form fits the output schema. The fast ways below say yes only when that
+    is sure; everything else is looked at exactly, and a failure names every path that is wrong.
+
+    The function raises `ComponentError` only.
+    """
+    exactly = _exact_writer(kind)
+    if annotation is str:
+        return _text_writer(exactly)
+    if isinstance(bare(kind), Anything):
+        return _any_writer(exactly)
+    parts = list(reachable(kind))
+    if not all(part.exact and part.pure for part in parts):
+        return exactly
+    try:
+        unpack = msgspec.msgpack.Decoder(annotation).decode
+    except Exception:  # a type beyond msgspec
+        return exactly
+    return _typed_writer(exactly, unpack)
+
+
+def _text_writer(exactly: Write) -> Write:
+    def write(output: Any) -> bytes:
+        if type(output) is str:
+            try:
+                return _encode(output)
+            except UnicodeEncodeError:
+                pass
+        return exactly(output)
+
+    return write
+
+
+def _any_writer(exactly: Write) -> Write:
+    def write(output: Any) -> bytes:
+        try:
+            # MessagePack has no integers beyond 64 bits; JSON would take them without a word.
+            _pack(output)
+            encoded = _encode(output)
+        except Exception:
+            return exactly(output)
+        # msgspec writes NaN as null and a decimal NaN as text, so where these stand a closer look is due.
+        if b"null" in encoded or b'"NaN"' in encoded or b'Infinity"' in encoded:
+            return exactly(output)
+        return encoded
+
+    return write
+
+
+def _typed_writer(exactly: Write, unpack: Callable[[bytes], Any]) -> Write:
+    def write(output: Any) -> bytes:
+        try:
+            # The round trip through MessagePack checks, in C, every value below as it is now: a struct that
+            # was built right may have been changed since.
+            unpack(_pack(output))
+            encoded = _encode(output)
+        except Exception:
+            return exactly(output)
+        return exactly(output) if b"null" in encoded else encoded
+
+    return write
+
+
+def _exact_writer(kind: Kind) -> Write:
+    def write(output: Any) -> bytes:
+        report = Report(build=False)
+        try:
+            value = to_json(output, report)
+            if not report.count:
+                kind.load(value, ROOT, report)
+            if not report.count:
+                return _encode(value)
+        except RecursionError:
+            report.add(ROOT, "is nested too deeply")
+        except Exception as error:  # properties, iterators and conversions of the output are user code
+            report.add(ROOT, f"could not be read: {describe_exception(error)}")
+        raise ComponentError(summary("invalid output", report), data=report.data())
+
+    return write
