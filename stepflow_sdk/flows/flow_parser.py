@@ -9,7 +9,7 @@ from stepflow_sdk.flows.expression_parser import ExpressionParser
 from stepflow_sdk.flows.outdated import OUTDATED_FLOW_KEYS, OUTDATED_STEP_KEYS, find_outdated
 from stepflow_sdk.flows.shapes import Shape
 from stepflow_sdk.flows.source import Duplicate
-from stepflow_sdk.flows.test_section import read_examples, read_test
+from stepflow_sdk.flows.cases import read_examples, read_test
 from stepflow_sdk.flows.values import MISSING, Json, PathParts, describe, is_object
 from stepflow_sdk.flows.variables import declared_variables
 

@@ -68,7 +68,7 @@ def describe(value: object) -> str:  # noqa: PLR0911  # one line a type
         case list():
             return "an array"
         case _:
-            return f"a {type(value).__name__}"
+            return f"an instance of {type(value).__name__}"
 
 
 def plain(value: object, *, unwrap: Callable[[object], object] | None = None, max_nodes: int = MAX_NODES) -> Json:

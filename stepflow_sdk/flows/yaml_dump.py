@@ -1,5 +1,6 @@
 """Writes JSON values as YAML that `parse_yaml`, and upstream's reader, read back to the same value."""
 
+import re
 from functools import cache
 from typing import Any, Final
 
@@ -8,6 +9,8 @@ from stepflow_sdk.flows.values import Json, plain
 from stepflow_sdk.flows.yaml_scalars import read_scalar
 
 _TAG: Final = "tag:yaml.org,2002:"
+# The library writes these line breaks of Unicode as they are, and a reader folds them into blanks.
+_BREAKS: Final = re.compile("[\x85\u2028\u2029\ufeff]")
 _TAGS: Final[dict[type, str]] = {type(None): "null", bool: "bool", int: "int", float: "float"}
 
 
@@ -44,6 +47,11 @@ def _dumper() -> Any:
             untyped: Any = self
             return untyped.represent_scalar(f"{_TAG}float", format_float(data))
 
+        def represent_text(self, data: str) -> Any:
+            untyped: Any = self
+            return untyped.represent_scalar(f"{_TAG}str", data, style='"' if _BREAKS.search(data) else None)
+
+    Dumper.add_representer(str, Dumper.represent_text)
     Dumper.add_representer(float, Dumper.represent_finite)
     return Dumper
 
