@@ -175,9 +175,7 @@ def _struct(annotation: Any, cls: Any, recognizer: "Recognizer") -> Kind:
         fields.append(hints.field(attribute, required=required, name=name, default=_default(default)))
     annotations = annotations_of(cls)
     if not config.array_like:
-        return Record(
-            fields, cls, annotations=annotations, closed=config.forbid_unknown_fields, tag=tag_of(annotation)
-        )
+        return Record(fields, cls, annotations=annotations, closed=config.forbid_unknown_fields, tag=tag_of(annotation))
     if config.tag is not None:
         raise InvalidSignature(
             f"{cls.__qualname__} is both array_like and tagged, which a schema cannot tell; drop one of the two"

@@ -62,9 +62,7 @@ class Constraints:
 
     def values_only(self) -> "Constraints":
         """Return the constraints without the annotations and assertions of the schema."""
-        return Constraints(
-            self.numeric, self.shortest, self.longest, self.pattern, self.tz, foreign=self.foreign
-        )
+        return Constraints(self.numeric, self.shortest, self.longest, self.pattern, self.tz, foreign=self.foreign)
 
 
 NO_CONSTRAINTS = Constraints()

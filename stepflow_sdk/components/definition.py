@@ -57,9 +57,7 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
     path = normalize_path(options.path if options.path is not None else name)
     path_names = [segment.text for segment in parse_path(path) if segment.form != "literal"]
     scope = Scope(_origin(function), frame)
-    signature = read_signature(
-        function, scope, label=label, path_names=path_names, in_thread=options.run_in_thread
-    )
+    signature = read_signature(function, scope, label=label, path_names=path_names, in_thread=options.run_in_thread)
     docs = parse_docstring(_doc(function))
     maker = _Maker(label, name, signature, docs, Recognizer(scope))
     input_kind, read = maker.input()
@@ -84,9 +82,7 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
 class _Maker:
     """Makes the kinds of one function's parameters and output."""
 
-    def __init__(
-        self, label: str, name: str, signature: Signature, docs: Docstring, recognizer: Recognizer
-    ) -> None:
+    def __init__(self, label: str, name: str, signature: Signature, docs: Docstring, recognizer: Recognizer) -> None:
         self._label = label
         self._name = name
         self._signature = signature
@@ -152,7 +148,9 @@ class _Maker:
             kind = self.kind(parameter.annotation, f"parameter {parameter.name!r}")
             shown = ABSENT if required else shown_default(parameter.default)
             said = self._docs.names.get(parameter.name)
-            fields.append(Field(parameter.name, parameter.name, kind, required=required, default=shown, description=said))
+            fields.append(
+                Field(parameter.name, parameter.name, kind, required=required, default=shown, description=said)
+            )
             default = msgspec.NODEFAULT if required else parameter.default
             annotations.append((parameter.name, parameter.annotation, default))
         made = make_arguments("Arguments", [(name, Any, default) for name, _, default in annotations])
@@ -200,6 +198,10 @@ def _doc(function: Any) -> str | None:
 def _check_options(options: Options, label: str) -> None:
     timeout, limit = options.timeout, options.max_concurrency
     if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
-        raise DefinitionError(f"{label}: timeout is {timeout!r}; give a number of seconds above 0, or None for no limit")
+        raise DefinitionError(
+            f"{label}: timeout is {timeout!r}; give a number of seconds above 0, or None for no limit"
+        )
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise DefinitionError(f"{label}: max_concurrency is {limit!r}; give an integer of at least 1, or None for no limit")
+        raise DefinitionError(
+            f"{label}: max_concurrency is {limit!r}; give an integer of at least 1, or None for no limit"
+        )

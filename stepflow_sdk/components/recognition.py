@@ -190,9 +190,7 @@ class Recognizer:
         annotations = classes.annotations_of(cls)
         full_name = classes.definition_name(f"{cls.__module__}.{cls.__qualname__}")
         name = classes.definition_name(cls.__name__)
-        return self.named(
-            cls, name, full_name, lambda: Choice(values, exact=exact, annotations=annotations)
-        )
+        return self.named(cls, name, full_name, lambda: Choice(values, exact=exact, annotations=annotations))
 
     def _union(self, annotation: Any, constraints: Constraints) -> Kind:
         members = [member for member in get_args(annotation) if member is not msgspec.UnsetType]

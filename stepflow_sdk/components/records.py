@@ -200,8 +200,7 @@ class Row(Kind):
             report.add(path, f"expected at most {len(self._fields)} items, got {len(value)}")
         pairs = zip(self._fields, value, strict=False)
         loaded = {
-            field.attribute: field.kind.load(item, (path, index), report)
-            for index, (field, item) in enumerate(pairs)
+            field.attribute: field.kind.load(item, (path, index), report) for index, (field, item) in enumerate(pairs)
         }
         if report.count != before or not report.build:
             return None

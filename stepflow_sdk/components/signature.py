@@ -84,7 +84,9 @@ def read_signature(
         _check_injected(name, annotation, label, is_async=is_async, in_thread=in_thread)
     _check_path_names(parameters, path_names, label)
     whole = _whole_input(parameters, label)
-    returns = Any if plain.return_annotation is EMPTY else _evaluate(plain.return_annotation, "the output", scope, label)
+    returns = (
+        Any if plain.return_annotation is EMPTY else _evaluate(plain.return_annotation, "the output", scope, label)
+    )
     return Signature([_parameter(*part, whole=whole) for part in parameters], returns, is_async)
 
 

@@ -88,11 +88,10 @@ def encoded_datetime(tz: bool | None) -> Encoded:
 
 def encoded_time(tz: bool | None) -> Encoded:
     """Return the kind of a time of day: with offset (True), without (False), or either."""
-    if tz is True:
-        label = 'a time with its offset from UTC, such as "12:00:00Z"'
-        return Encoded(label, f"{_CLOCK}{_OFFSET}", time.fromisoformat, keywords={"format": "time"})
-    offset = "" if tz is False else f"{_OFFSET}?"
-    return Encoded('a time, such as "12:00:00"', f"{_CLOCK}{offset}", time.fromisoformat)
+    # No format: "time" wants an offset in RFC 3339 and forbids it in older drafts, and validators know both.
+    offset = {True: _OFFSET, False: "", None: f"{_OFFSET}?"}[tz]
+    example = "12:00:00Z" if tz else "12:00:00"
+    return Encoded(f'a time, such as "{example}"', f"{_CLOCK}{offset}", time.fromisoformat)
 
 
 def encoded_bytes(make: Callable[[bytes], Any]) -> Encoded:
@@ -128,12 +127,8 @@ def _parse_duration(text: str) -> timedelta:
 
 ENCODED: dict[type, Encoded] = {
     date: Encoded('a date, such as "2024-05-31"', _DATE, date.fromisoformat, keywords={"format": "date"}),
-    timedelta: Encoded(
-        'a duration, such as "PT1H30M"', _DURATION, _parse_duration, keywords={"format": "duration"}
-    ),
-    UUID: Encoded(
-        'a UUID, such as "123e4567-e89b-12d3-a456-426614174000"', _UUID, UUID, keywords={"format": "uuid"}
-    ),
+    timedelta: Encoded('a duration, such as "PT1H30M"', _DURATION, _parse_duration, keywords={"format": "duration"}),
+    UUID: Encoded('a UUID, such as "123e4567-e89b-12d3-a456-426614174000"', _UUID, UUID, keywords={"format": "uuid"}),
     Decimal: Encoded('a decimal number as a string, such as "1.50"', _NUMBER, Decimal),
 }
 """The kind of each type that has one form and no variants."""

@@ -96,7 +96,9 @@ class _Walk:
             before = self._report.count
             _text(key, (path, key), self._report)
             return key if self._report.count == before else None
-        if isinstance(key, bool) or not isinstance(key, str | int | float | bytes | datetime | date | time | UUID | Decimal):
+        if isinstance(key, bool) or not isinstance(
+            key, str | int | float | bytes | datetime | date | time | UUID | Decimal
+        ):
             self._report.add(path, f"has a key of type {type(key).__qualname__}; JSON keys are strings")
             return None
         before = self._report.count
