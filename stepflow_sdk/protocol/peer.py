@@ -122,6 +122,7 @@ class Peer:
         self._out: list[bytes] = []
         self._ids = _unguessable_ids()
         self._closed = False
+        self._deaf = False
 
     @property
     def in_flight(self) -> int:
@@ -241,7 +242,7 @@ class Peer:
             ResourceUnavailable: The conversation is over.
             InvalidParams: The params cannot be encoded.
         """
-        if self._closed:
+        if self._deaf:
             raise ResourceUnavailable("the connection is closed")
         call = Call(next(self._ids), method)
         try:
@@ -263,6 +264,11 @@ class Peer:
     def close(self) -> list[Call]:
         """End the conversation and return the calls that will never be answered."""
         self._closed = True
+        return self.end_input()
+
+    def end_input(self) -> list[Call]:
+        """Know that nothing more arrives, though replies may still leave; return the calls that get no answer."""
+        self._deaf = True
         calls = list(self._calls.values())
         self._calls.clear()
         return calls

@@ -40,12 +40,21 @@ class Connection:
         handler: What takes the requests and notifications that arrive.
         send: What takes the frames that must leave, in order, many at a time. It must not raise.
         max_in_flight: See `Peer`.
+        on_close: Called when the conversation is over, for the transport to end too.
     """
 
-    def __init__(self, handler: Handler, send: Callable[[list[bytes]], None], *, max_in_flight: int = 10_000) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        send: Callable[[list[bytes]], None],
+        *,
+        max_in_flight: int = 10_000,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
         self.peer = Peer(max_in_flight=max_in_flight)
         self._handler = handler
         self._send = send
+        self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._reading = False
         self._flush_is_due = False
@@ -81,6 +90,11 @@ class Connection:
         if frames:
             self._send(frames)
 
+    def end_input(self, reason: str = "the other end closed the connection") -> None:
+        """Know that nothing more arrives: calls in flight fail, replies may still leave."""
+        for call in self.peer.end_input():
+            _settle(call, None, ResourceUnavailable(reason))
+
     def close(self, reason: str = "the connection is closed") -> None:
         """End the conversation: calls in flight fail with `ResourceUnavailable`, the handler is told."""
         if self.peer.closed:
@@ -88,6 +102,8 @@ class Connection:
         for call in self.peer.close():
             _settle(call, None, ResourceUnavailable(reason))
         self._handler.closed(self)
+        if self._on_close is not None:
+            self._on_close()
 
     def _handle(self, event: Request | Notification | Answer | Complaint) -> None:
         match event:

@@ -1,0 +1,129 @@
+"""Logging of a served process: ids on every record, and never a wait for whoever reads the log."""
+
+import io
+import logging
+import logging.handlers
+import queue
+import threading
+from typing import Any, TextIO
+
+from stepflow_sdk.context.current import CURRENT
+
+__all__ = ["ContextFilter", "LineLogger", "LogThread"]
+
+_NO_FIELDS: dict[str, Any] = dict.fromkeys(("component", "run_id", "flow_id", "step_id", "attempt"))
+_FORMAT = "%(asctime)s %(levelname)s %(name)s%(step)s: %(message)s"
+_MAX_LINE = 8192
+
+
+class ContextFilter(logging.Filter):
+    """Gives every log record the ids of the component that wrote it; they are None elsewhere."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add what the record does not have yet."""
+        context = CURRENT.get()
+        fields = _NO_FIELDS if context is None else context.log_fields()
+        for name, value in fields.items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        record.step = _step_text(record)
+        return True
+
+
+def _step_text(record: logging.LogRecord) -> str:
+    parts = [f"{name[:-3]}={value}" for name in ("run_id", "step_id") if (value := getattr(record, name, None))]
+    component = getattr(record, "component", None)
+    return f" [{' '.join([component, *parts])}]" if component else ""
+
+
+class LogThread:
+    """Writes log records to a stream in a thread of its own, so that a full pipe stops nobody.
+
+    At most ``limit`` records wait; those above it are dropped and counted in the log.
+    """
+
+    def __init__(self, stream: TextIO, level: int | str, *, limit: int = 2000) -> None:
+        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(limit)
+        self._writer = logging.StreamHandler(stream)
+        self._writer.setFormatter(logging.Formatter(_FORMAT))
+        self._handler = _DroppingHandler(self._records)
+        self._handler.addFilter(ContextFilter())
+        self._thread = threading.Thread(target=self._write, name="stepflow-log", daemon=True)
+        self._level = level
+
+    def start(self) -> None:
+        """Become the root logger's handler."""
+        root = logging.getLogger()
+        root.addHandler(self._handler)
+        root.setLevel(self._level)
+        self._thread.start()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """Write what waits, for at most ``timeout`` seconds."""
+        logging.getLogger().removeHandler(self._handler)
+        try:
+            self._records.put(None, timeout=timeout)
+        except queue.Full:
+            return
+        self._thread.join(timeout)
+
+    def _write(self) -> None:
+        while (record := self._records.get()) is not None:
+            if dropped := self._handler.take_dropped():
+                text = "%d log records were dropped: whoever reads the log is too slow"
+                self._writer.handle(_record(text, dropped))
+            self._writer.handle(record)
+
+
+class _DroppingHandler(logging.handlers.QueueHandler):
+    def __init__(self, records: "queue.Queue[logging.LogRecord | None]") -> None:
+        super().__init__(records)
+        self._dropped = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+    def take_dropped(self) -> int:
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+
+def _record(text: str, *args: object) -> logging.LogRecord:
+    record = logging.LogRecord("stepflow_sdk.log", logging.WARNING, __file__, 0, text, args, None)
+    record.step = ""
+    return record
+
+
+class LineLogger(io.TextIOBase):
+    """A text stream whose lines become log records: what stands in for stdout while stdout is the wire."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._lines = threading.local()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # the base class has an attribute here
+        """The encoding that writers may ask for."""
+        return "utf-8"
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Log each line that ends here; the rest waits for its end, for each thread apart."""
+        pending = getattr(self._lines, "text", "") + text
+        *lines, rest = pending.split("\n")
+        if len(rest) > _MAX_LINE:
+            lines, rest = [*lines, rest], ""
+        self._lines.text = rest
+        for line in lines:
+            if line.strip():
+                self._logger.info("%s", line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: a line is logged when it ends."""

@@ -1,0 +1,172 @@
+"""From a request of a runtime to the component that answers it, for one connection."""
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from stepflow_sdk.components.conversion import JsonValues
+from stepflow_sdk.components.execution import Execution, Executor
+from stepflow_sdk.components.router import Router
+from stepflow_sdk.components.spec import ComponentSpec
+from stepflow_sdk.context import BlockingContext, StepflowContext
+from stepflow_sdk.context.base import Call, ContextBase
+from stepflow_sdk.context.client import RuntimeClient
+from stepflow_sdk.context.current import CURRENT
+from stepflow_sdk.errors import MethodNotFound, NotInitialized, ResourceUnavailable, SkipStep, WireError
+from stepflow_sdk.protocol import Notification, Request, decode_params, methods
+from stepflow_sdk.protocol.failures import sole_cause
+from stepflow_sdk.protocol.dialects import initialize_result, read_initialize
+from stepflow_sdk.protocol.messages import (
+    ComponentExecuteParams,
+    ComponentExecuteResult,
+    ComponentInfo,
+    ComponentInfoResult,
+    ListComponentsResult,
+)
+from stepflow_sdk.transports import Connection
+
+__all__ = ["Dispatcher", "Service"]
+
+_log = logging.getLogger("stepflow_sdk.server")
+_NULL = Raw(b"null")
+
+
+class Service:
+    """What the connections of a served process share.
+
+    Attributes:
+        state: What the lifespan yielded.
+        draining: Whether new requests are refused, because the process is about to end.
+    """
+
+    def __init__(self, router: Router, executor: Executor, state: Any, call_timeout: float | None) -> None:
+        self.router = router
+        self.executor = executor
+        self.values = JsonValues()
+        self.state = state
+        self.call_timeout = call_timeout
+        self.draining = False
+        self.loop = asyncio.get_running_loop()
+        self.component_list = Raw(
+            msgspec.json.encode(ListComponentsResult([component_info(spec) for spec in router.specs]))
+        )
+
+
+class Dispatcher:
+    """Answers the requests of one connection; a `Handler`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._initialized = False
+        self._client: RuntimeClient | None = None
+        self._executions: set[Execution] = set()
+        self._methods: Mapping[str, Callable[[Connection, Request], None]] = {
+            methods.EXECUTE.name: self._execute,
+            methods.INITIALIZE.name: self._initialize,
+            methods.LIST.name: self._list,
+            methods.INFO.name: self._info,
+        }
+
+    def request(self, connection: Connection, request: Request) -> None:
+        """Answer a request, now or when its component has ended."""
+        try:
+            serve = self._methods.get(request.method)
+            if serve is None:
+                raise _unknown(request.method, self._methods)
+            if not self._initialized and request.method != methods.INITIALIZE.name:
+                raise NotInitialized(f"{request.method} came before initialize", data={"method": request.method})
+            if self._service.draining:
+                raise ResourceUnavailable("the server is shutting down")
+            serve(connection, request)
+        except WireError as error:
+            connection.fail(request, error)
+
+    def notification(self, connection: Connection, notification: Notification) -> None:  # noqa: ARG002  (`Handler`)
+        """Take note; ``initialized`` needs nothing done."""
+        if notification.method not in methods.NOTIFICATIONS:
+            _log.debug("ignored the notification %s", notification.method)
+
+    def closed(self, connection: Connection) -> None:  # noqa: ARG002  (`Handler`)
+        """Stop the components that nobody listens to any more."""
+        gone = ResourceUnavailable("the runtime closed the connection")
+        for execution in list(self._executions):
+            self._service.executor.cancel(execution, gone)
+
+    def _initialize(self, connection: Connection, request: Request) -> None:
+        said = read_initialize(request.params)
+        self._client = RuntimeClient(connection, timeout=self._service.call_timeout, serves_flows=not said.camel_case)
+        self._initialized = True
+        connection.reply(request, initialize_result())
+
+    def _list(self, connection: Connection, request: Request) -> None:
+        decode_params(request, methods.LIST)
+        connection.reply(request, self._service.component_list)
+
+    def _info(self, connection: Connection, request: Request) -> None:
+        params = decode_params(request, methods.INFO)
+        spec, _ = self._service.router.lookup(params.component)
+        connection.reply(request, ComponentInfoResult(component_info(spec)))
+
+    def _execute(self, connection: Connection, request: Request) -> None:
+        params: ComponentExecuteParams = decode_params(request, methods.EXECUTE)
+        service = self._service
+        spec, path_params = service.router.lookup(params.component)
+        context = self._context(spec, params)
+        bound = spec.bind(params.input, path_params, {type(context): context})
+
+        def call() -> Any:
+            # In the component's own task or thread, so that current_context() finds it there and only there.
+            CURRENT.set(context)
+            return bound()
+
+        def on_end(execution: Execution, output: bytes | None, error: BaseException | None) -> None:
+            context.end()
+            self._executions.discard(execution)
+            if error is None:
+                connection.reply(request, ComponentExecuteResult(Raw(output or b"null")))
+            else:
+                _answer_failure(connection, request, error, context)
+
+        execution = service.executor.start(spec, call, on_end)
+        if not execution.answered:
+            self._executions.add(execution)
+
+    def _context(
+        self, spec: ComponentSpec, params: ComponentExecuteParams
+    ) -> StepflowContext[Any] | BlockingContext[Any]:
+        client = self._client
+        if client is None:
+            raise NotInitialized("components/execute came before initialize")
+        service = self._service
+        facts = Call(params.component, params.attempt, params.observability, client, service.values, service.state)
+        return BlockingContext(facts, service.loop) if spec.in_thread else StepflowContext(facts)
+
+
+def component_info(spec: ComponentSpec) -> ComponentInfo:
+    """What the protocol says of a component."""
+    return ComponentInfo(spec.path, spec.description, spec.input_schema, spec.output_schema)
+
+
+def _answer_failure(
+    connection: Connection, request: Request, error: BaseException, context: ContextBase[Any]
+) -> None:
+    cause = sole_cause(error)
+    if isinstance(cause, SkipStep):
+        connection.reply(request, ComponentExecuteResult(_NULL, cause.reason or True))
+        return
+    if not isinstance(cause, WireError):
+        # The traceback is for the log only.
+        _log.error("%s failed", context.component, exc_info=error, extra=context.log_fields())
+    connection.fail(request, error)
+
+
+def _unknown(method: str, known: Mapping[str, object]) -> MethodNotFound:
+    data = {"method": method[:200]}
+    if near := difflib.get_close_matches(method, known, 1):
+        data["did_you_mean"] = near[0]
+    return MethodNotFound(f"unknown method: {method[:200]}", data=data)
