@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import InvalidSignature
+from stepflow_sdk.errors import InvalidSignature
+
 from .kinds import Definitions, Kind
 from .problems import Path, Report, shown
 
@@ -59,5 +60,5 @@ class Asserted(Kind):
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
         for error in self._validator.iter_errors(value):
-            report.add(path, f"{shown(value)} does not fit {str(error.validator)}: {shown(error.validator_value)}")
+            report.add(path, f"{shown(value)} does not fit {error.validator!s}: {shown(error.validator_value)}")
         return self._inner.load(value, path, report)

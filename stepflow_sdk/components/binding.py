@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from ..errors import InvalidInput
+from stepflow_sdk.errors import InvalidInput
+
 from .kinds import Kind
 from .problems import ROOT, Report
 from .signature import Parameter

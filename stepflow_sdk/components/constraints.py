@@ -76,7 +76,7 @@ def read_constraints(metadata: Iterable[Any]) -> Constraints:
             _read_meta(item, constraints)
         elif type(item).__module__.partition(".")[0] == "annotated_types":
             _read_foreign(item, constraints)
-        elif hasattr(type(item), "__pydantic_fields__") or type(item).__name__ == "FieldInfo":
+        elif type(item).__name__ == "FieldInfo":
             # pydantic's Field(...) outside of a model: a description and a list of annotated-types.
             for part in getattr(item, "metadata", ()):
                 _read_foreign(part, constraints)

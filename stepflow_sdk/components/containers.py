@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .json_types import is_array, is_object
 from .kinds import Definitions, Kind
 from .problems import Path, Report
 
@@ -59,7 +60,7 @@ class Array(Kind):
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
-        if type(value) is not list:
+        if not is_array(value):
             return self.refuse(value, path, report)
         before = report.count
         if self._shortest is not None and len(value) < self._shortest:
@@ -96,7 +97,7 @@ class Fixed(Kind):
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
-        if type(value) is not list:
+        if not is_array(value):
             return self.refuse(value, path, report)
         if len(value) != len(self._items):
             report.add(path, f"expected {len(self._items)} items, got {len(value)}")
@@ -139,7 +140,7 @@ class Dictionary(Kind):
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
-        if type(value) is not dict:
+        if not is_object(value):
             return self.refuse(value, path, report)
         if self._shortest is not None and len(value) < self._shortest:
             report.add(path, f"expected at least {self._shortest} keys, got {len(value)}")
@@ -170,8 +171,8 @@ def _check_unique(values: list[Any], path: Path, report: Report) -> None:
 
 def _identity(value: Any) -> Any:
     """Return a hashable value that is equal for JSON values that JSON Schema holds equal."""
-    if isinstance(value, list):
+    if is_array(value):
         return ("array", tuple(_identity(item) for item in value))
-    if isinstance(value, dict):
+    if is_object(value):
         return ("object", frozenset((key, _identity(item)) for key, item in value.items()))
     return (type(value) is bool, value)

@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from ..errors import DefinitionError, InvalidSignature
+from stepflow_sdk.errors import DefinitionError, InvalidSignature
+
 from .annotations import Scope
 from .binding import PathReader, make_binder
 from .docstrings import Docstring, parse_docstring
-from .kinds import Anything, Kind, Named, root_schema
+from .kinds import Kind, root_schema
 from .paths import normalize_path, parse_path
 from .reader import Reader, fast_decoder, make_arguments
 from .recognition import Recognizer
@@ -196,7 +197,9 @@ def _doc(function: Any) -> str | None:
 
 
 def _check_options(options: Options, label: str) -> None:
-    timeout, limit = options.timeout, options.max_concurrency
+    # Not what the annotations say, but what callers without a type checker may write.
+    timeout: Any = options.timeout
+    limit: Any = options.max_concurrency
     if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
         raise DefinitionError(
             f"{label}: timeout is {timeout!r}; give a number of seconds above 0, or None for no limit"

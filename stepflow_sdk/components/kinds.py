@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from .json_types import is_array, is_object
 from .problems import Path, Report, shown
 
 __all__ = [
@@ -15,7 +16,6 @@ __all__ = [
     "Kind",
     "Named",
     "bare",
-    "json_types",
     "reachable",
     "root_schema",
 ]
@@ -199,23 +199,6 @@ def reachable(kind: Kind) -> Iterator[Kind]:
             waiting.extend(current.children())
 
 
-def json_types(value: Any) -> tuple[str, ...]:
-    """Return the JSON Schema types of a decoded JSON value: ``3.0`` is an integer and a number."""
-    if isinstance(value, float):
-        return ("integer", "number") if value.is_integer() else ("number",)
-    return _TYPES[type(value)]
-
-
-_TYPES: dict[type, tuple[str, ...]] = {
-    type(None): ("null",),
-    bool: ("boolean",),
-    int: ("integer", "number"),
-    str: ("string",),
-    list: ("array",),
-    dict: ("object",),
-}
-
-
 def root_schema(kind: Kind, side: str = "input") -> dict[str, Any]:
     """Return the whole schema of a kind, self-contained: what it refers to is in its ``$defs``."""
     definitions = Definitions(side)
@@ -238,11 +221,11 @@ def _references(tree: Any) -> set[str]:
     waiting = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, dict):
+        if is_object(node):
             reference = node.get("$ref")
             if isinstance(reference, str):
                 found.add(reference)
             waiting.extend(node.values())
-        elif isinstance(node, list):
+        elif is_array(node):
             waiting.extend(node)
     return found

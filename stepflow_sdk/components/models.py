@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ComponentError, InvalidSignature
+from stepflow_sdk.errors import ComponentError, InvalidSignature
+
 from .assertions import make_validator
+from .json_types import is_array, is_object
 from .kinds import ALL_TYPES, Definitions, Kind
 from .problems import Path, Report, describe_exception, shown
 
@@ -86,14 +88,14 @@ def _schema_of(cls: Any, mode: str) -> dict[str, Any]:
 
 
 def _renamed(tree: Any, names: dict[str, str]) -> Any:
-    if isinstance(tree, dict):
+    if is_object(tree):
         renamed = {key: _renamed(item, names) for key, item in tree.items()}
         reference = tree.get("$ref")
         if isinstance(reference, str):
             name = reference.removeprefix("#/$defs/")
             renamed["$ref"] = f"#/$defs/{names.get(name, name)}"
         return renamed
-    if isinstance(tree, list):
+    if is_array(tree):
         return [_renamed(item, names) for item in tree]
     return tree
 

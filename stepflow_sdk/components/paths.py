@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import DefinitionError
+from stepflow_sdk.errors import DefinitionError
 
 __all__ = ["Segment", "join_paths", "normalize_path", "parse_path"]
 

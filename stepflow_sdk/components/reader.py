@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ComponentError, InvalidInput
+from stepflow_sdk.errors import ComponentError, InvalidInput
+
 from .kinds import Kind, reachable
 from .problems import ROOT, Report, describe_exception, summary
 

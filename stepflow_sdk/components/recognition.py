@@ -10,10 +10,11 @@ from typing import Any, ForwardRef, Literal, NewType, TypeVar, get_args, get_ori
 
 import msgspec
 
-from ..errors import InvalidSignature
+from stepflow_sdk.errors import InvalidSignature
+
 from . import classes
-from .assertions import Asserted
 from .annotations import Scope, substitute, type_name
+from .assertions import Asserted
 from .constraints import NO_CONSTRAINTS, Constraints, read_constraints
 from .containers import Array, Dictionary, Fixed
 from .kinds import Anything, Described, Kind, Named
@@ -111,11 +112,7 @@ class Recognizer:
     def _plain(self, annotation: Any, origin: Any, args: tuple[Any, ...], constraints: Constraints) -> Kind:
         if origin is Literal:
             return _literal(args)
-        if origin in {Any, object}:
-            return Anything()
-        if origin in {None, type(None)}:
-            return Null()
-        simple = _SIMPLE.get(origin) if isinstance(origin, type) else None
+        simple = _SIMPLE.get(origin)
         if simple is not None:
             return simple(constraints)
         container = self._container(annotation, origin, args, constraints)
@@ -168,9 +165,9 @@ class Recognizer:
         if annotation in {str, Any, object}:
             return None
         kind = self.kind(annotation)
-        if kind.takes() == {"integer"} and not isinstance(kind, Named):
+        if kind.takes() == frozenset({"integer"}) and not isinstance(kind, Named):
             return integer_key(kind)
-        if kind.takes() != {"string"} or not is_hashable(annotation):
+        if kind.takes() != frozenset({"string"}) or not is_hashable(annotation):
             raise InvalidSignature(
                 f"the keys of {type_name(whole)} have no form as text; JSON keys are strings: "
                 "use str, int, an Enum or Literal of strings, a date or a UUID, or a list of pairs"
@@ -278,6 +275,8 @@ def _always(kind: Kind) -> Callable[[Constraints], Kind]:
 
 
 _SIMPLE: dict[Any, Callable[[Constraints], Kind]] = {
+    **dict.fromkeys((Any, object), _always(Anything())),
+    **dict.fromkeys((None, type(None)), _always(Null())),
     bool: _always(Boolean()),
     int: lambda constraints: Integer(constraints.numeric),
     float: lambda constraints: Number(constraints.numeric),

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import ComponentError
+from stepflow_sdk.errors import ComponentError
+
+from .json_types import is_array, is_object
 from .kinds import Definitions, Kind
 from .problems import Path, Report, describe_exception, shown
 from .suggestions import nearest
@@ -87,7 +89,7 @@ class Record(Kind):
         self._make = make
         self._annotations = dict(annotations or {})
         self._closed = closed
-        self._names = frozenset(field.name for field in fields) | ({tag[0]} if tag else set())
+        self._names = frozenset([*(field.name for field in fields), *(tag[:1] if tag else ())])
 
     def children(self) -> Sequence[Kind]:
         """See `Kind.children`."""
@@ -110,7 +112,7 @@ class Record(Kind):
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
-        if type(value) is not dict:
+        if not is_object(value):
             return self.refuse(value, path, report)
         before = report.count
         if self.tag is not None and self.tag[0] in value:
@@ -191,7 +193,7 @@ class Row(Kind):
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
-        if type(value) is not list:
+        if not is_array(value):
             return self.refuse(value, path, report)
         before = report.count
         if len(value) < self._shortest:

@@ -1,11 +1,14 @@
 """The kinds of JSON scalars: null, booleans, numbers, text, and a choice among fixed values."""
 
 import math
+import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
+from .json_types import is_array, is_object
 from .kinds import Kind
 from .problems import Path, Report, shown
 
@@ -20,7 +23,7 @@ class Null(Kind):
 
     _takes = frozenset({"null"})
     _label = "null"
-    _keywords = {"type": "null"}
+    _keywords = MappingProxyType({"type": "null"})
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
@@ -33,7 +36,7 @@ class Boolean(Kind):
 
     _takes = frozenset({"boolean"})
     _label = "true or false"
-    _keywords = {"type": "boolean"}
+    _keywords = MappingProxyType({"type": "boolean"})
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
@@ -47,12 +50,12 @@ class Scalar(Kind):
 
     _takes = frozenset({"null", "boolean", "integer", "number", "string"})
     _label = "a string, a number, true, false or null"
-    _keywords = {"type": ["string", "number", "boolean", "null"]}
+    _keywords = MappingProxyType({"type": ["string", "number", "boolean", "null"]})
     exact = False
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
-        if isinstance(value, list | dict):
+        if is_array(value) or is_object(value):
             self.refuse(value, path, report)
         return value
 
@@ -62,7 +65,7 @@ class _Bounded(Kind):
 
     def __init__(self, bounds: Mapping[str, int | float], *, json_type: str) -> None:
         self._bounds = dict(bounds)
-        self._keywords = {"type": json_type, **bounds}
+        self._keywords = MappingProxyType({"type": json_type, **bounds})
 
     def _check(self, number: int | float, path: Path, report: Report) -> None:
         for keyword, bound in self._bounds.items():
@@ -124,7 +127,9 @@ class Text(Kind):
         self._longest = longest
         self._pattern = None if pattern is None else re.compile(pattern)
         keywords = {"minLength": shortest, "maxLength": longest, "pattern": pattern}
-        self._keywords = {"type": "string", **{name: v for name, v in keywords.items() if v is not None}}
+        self._keywords = MappingProxyType(
+            {"type": "string", **{name: v for name, v in keywords.items() if v is not None}}
+        )
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
@@ -148,7 +153,7 @@ class Choice(Kind):
         self._values = {_key(json_value): python_value for json_value, python_value in values}
         json_values = [value for _, value in self._values]
         self.exact = exact
-        self._keywords = {**(annotations or {}), "enum": json_values}
+        self._keywords = MappingProxyType({**(annotations or {}), "enum": json_values})
         self._takes = frozenset(name for value in json_values for name in _takes(value))
         listed = ", ".join(shown(value) for value in json_values[:10])
         rest = "" if len(json_values) <= 10 else f" … ({len(json_values)} values)"
@@ -156,7 +161,7 @@ class Choice(Kind):
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
-        if isinstance(value, list | dict):
+        if is_array(value) or is_object(value):
             return self.refuse(value, path, report)
         found = self._values.get(_key(value), _MISSING)
         if found is _MISSING:
@@ -195,9 +200,9 @@ def _is_multiple(number: int | float, divisor: int | float) -> bool:
     return quotient.is_integer()
 
 
-_COMPARISONS: dict[str, tuple[Any, str]] = {
-    "minimum": (lambda number, bound: number >= bound, ">="),
-    "exclusiveMinimum": (lambda number, bound: number > bound, ">"),
-    "maximum": (lambda number, bound: number <= bound, "<="),
-    "exclusiveMaximum": (lambda number, bound: number < bound, "<"),
+_COMPARISONS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "minimum": (operator.ge, ">="),
+    "exclusiveMinimum": (operator.gt, ">"),
+    "maximum": (operator.le, "<="),
+    "exclusiveMaximum": (operator.lt, "<"),
 }

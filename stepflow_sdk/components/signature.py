@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ..errors import InvalidSignature
+from stepflow_sdk.errors import InvalidSignature
+
 from .annotations import Scope
 from .classes import is_object_like
 from .markers import injected_class, marker_of
@@ -97,7 +98,7 @@ def _check_callable(function: Any, label: str) -> None:
         raise InvalidSignature(f"{label} is not callable; decorate a function")
     if isinstance(function, type):
         raise InvalidSignature(f"{label} is a class; decorate a function that makes and uses it")
-    called = function if not hasattr(function, "func") else function.func
+    called: Any = getattr(function, "func", function)
     call = called if inspect.isroutine(called) else type(called).__call__
     if any(is_generator(call) for is_generator in _GENERATORS):
         raise InvalidSignature(f"{label} is a generator; a component has one output: return a list instead")

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from ..errors import InvalidSignature
+from stepflow_sdk.errors import InvalidSignature
+
 from .kinds import Definitions, Kind
 from .problems import Path, Report, shown
 

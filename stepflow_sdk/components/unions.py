@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .kinds import Definitions, Kind, bare, json_types
+from .json_types import is_object, json_types
+from .kinds import Definitions, Kind, bare
 from .problems import Path, Report, shown
 from .scalars import Integer, Number
 
@@ -28,7 +29,7 @@ class Union(Kind):
 
     def takes(self) -> frozenset[str]:
         """See `Kind.takes`."""
-        return frozenset().union(*(member.takes() for member in self._members))
+        return frozenset(json_type for member in self._members for json_type in member.takes())
 
     def label(self) -> str:
         """See `Kind.label`."""
@@ -52,7 +53,7 @@ class Union(Kind):
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
         types = json_types(value)
-        if self._tag is not None and type(value) is dict:
+        if self._tag is not None and is_object(value):
             candidates = self._by_tag(value, path, report)
         else:
             candidates = [member for member in self._members if not member.takes().isdisjoint(types)]
@@ -112,7 +113,7 @@ class Union(Kind):
 class _Nothing(Kind):
     """Stands in when the tag was wrong, which is already reported."""
 
-    def load(self, value: Any, path: Path, report: Report) -> Any:  # noqa: ARG002 - reported before
+    def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
 
 

@@ -3,10 +3,10 @@
 import dataclasses
 import enum
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -44,12 +44,11 @@ class _Walk:
         self._inside: set[int] = set()
 
     def convert(self, value: Any, path: Path) -> Any:
-        simple = _LEAVES.get(type(value))
-        if simple is not None:
-            return simple(value, path, self._report)
-        for cls, leaf in _LEAF_BASES:
-            if isinstance(value, cls):
-                return leaf(value, path, self._report)
+        leaf = _LEAVES.get(_class_of(value)) or next(
+            (leaf for base, leaf in _LEAF_BASES if isinstance(value, base)), None
+        )
+        if leaf is not None:
+            return leaf(value, path, self._report)
         if id(value) in self._inside:
             return self._report.add(path, "contains itself; JSON cannot show that")
         if len(self._inside) >= _DEEPEST:
@@ -57,6 +56,8 @@ class _Walk:
         self._inside.add(id(value))
         try:
             return self._container(value, path)
+        except Exception as error:  # serializers, properties and iterators are user code
+            return self._report.add(path, f"could not be read: {describe_exception(error)}")
         finally:
             self._inside.discard(id(value))
 
@@ -64,20 +65,17 @@ class _Walk:
         if isinstance(value, Mapping):
             return self._mapping(value.items(), path)
         if isinstance(value, list | tuple | Set):
-            return [self.convert(item, (path, index)) for index, item in enumerate(value)]
+            items = cast("Iterable[Any]", value)
+            return [self.convert(item, (path, index)) for index, item in enumerate(items)]
         if isinstance(value, msgspec.Struct):
             return self._struct(value, path)
-        dump = getattr(type(value), "model_dump", None)
-        try:
-            if callable(dump):
-                return self.convert(dump(value, mode="json", by_alias=True), path)
-            attributes = _attributes(value)
-        except Exception as error:  # serializers and properties are user code
-            return self._report.add(path, f"could not be read: {describe_exception(error)}")
-        if attributes is None:
-            name = type(value).__qualname__
-            return self._report.add(path, f"{name} has no JSON form; return a Struct, a dataclass or plain values")
-        return self._mapping(attributes, path)
+        pairs = _attributes(value)
+        if pairs is not None:
+            return self._mapping(pairs, path)
+        if callable(getattr(_class_of(value), "model_dump", None)):
+            return self.convert(value.model_dump(mode="json", by_alias=True), path)
+        name = _class_of(value).__qualname__
+        return self._report.add(path, f"{name} has no JSON form; return a Struct, a dataclass or plain values")
 
     def _mapping(self, items: Any, path: Path) -> dict[str, Any]:
         converted: dict[str, Any] = {}
@@ -121,8 +119,12 @@ class _Walk:
         return self._mapping([(name, item) for name, item in pairs if item is not msgspec.UNSET], path)
 
 
+def _class_of(value: Any) -> Any:
+    return type(value)
+
+
 def _attributes(value: Any) -> list[tuple[str, Any]] | None:
-    cls = type(value)
+    cls = _class_of(value)
     if dataclasses.is_dataclass(cls):
         names = [field.name for field in dataclasses.fields(cls)]
     elif hasattr(cls, "__attrs_attrs__"):

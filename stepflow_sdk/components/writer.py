@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ComponentError
+from stepflow_sdk.errors import ComponentError
+
 from .kinds import Anything, Kind, bare, reachable
 from .problems import ROOT, Report, describe_exception, summary
 from .values import to_json
