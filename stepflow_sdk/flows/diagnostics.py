@@ -1,5 +1,6 @@
 """What is wrong with a flow, and the collector that gathers it while a document is read."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -18,7 +19,8 @@ OUTDATED: Final = (4002, "outdatedSyntax")
 UNKNOWN_KEY: Final = (4100, "unknownKey")
 DUPLICATE_KEY: Final = (4101, "duplicateKey")
 
-_MOST_PROBLEMS: Final = 50
+_MOST_TOLD: Final = 50
+_MOST_KEPT: Final = 1000
 
 
 class Diagnostic(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,6 +84,11 @@ class Reporter:
     def __init__(self, source: Source | None = None) -> None:
         self.source = source
         self.findings: list[Diagnostic] = []
+        self._kept: Counter[Level] = Counter()
+
+    def has_room(self, level: Level) -> bool:
+        """Whether another finding of this level would be kept; where not, looking for it is not worth the time."""
+        return self._kept[level] < _MOST_KEPT
 
     def add(
         self,
@@ -93,8 +100,10 @@ class Reporter:
         data: Any = None,
         experimental: bool = False,
     ) -> None:
-        """Record one finding; after the first 50 no more are looked up in the source."""
-        known = self.source if len(self.findings) < _MOST_PROBLEMS else None
+        """Record one finding; of each level the first thousand are kept."""
+        if not self.has_room(level):
+            return
+        self._kept[level] += 1
         self.findings.append(
             Diagnostic(
                 kind=finding[1],
@@ -103,7 +112,7 @@ class Reporter:
                 formatted=message,
                 path=show_path(path),
                 file=None if self.source is None else self.source.file,
-                line=None if known is None else known.line(path),
+                line=None if self.source is None else self.source.line(path),
                 data=data,
                 experimental=experimental,
             )
@@ -115,6 +124,8 @@ class Reporter:
 
     def unknown_key(self, path: PathParts, key: str, known: Iterable[str], hint: str | None = None) -> None:
         """Warn of a key that means nothing there, and name the one that was probably meant."""
+        if not self.has_room("warning"):
+            return
         said = hint or did_you_mean(key, known) or f"known here: {', '.join(sorted(known))}"
         self.add(UNKNOWN_KEY, (*path, key), f"unknown key {key[:60]!r} is ignored; {said}", level="warning")
 
@@ -135,7 +146,7 @@ def invalid_flow(findings: Sequence[Diagnostic]) -> InvalidFlow:
     if len(told) == 1:
         message = told[0]
     else:
-        shown = told[:_MOST_PROBLEMS]
+        shown = told[:_MOST_TOLD]
         more = [f"and {len(told) - len(shown)} more"] if len(told) > len(shown) else []
         message = "\n  ".join([f"{len(told)} problems in {told_file or 'the flow'}:", *shown, *more])
     return InvalidFlow(message, diagnostics=[finding.to_json() for finding in findings])

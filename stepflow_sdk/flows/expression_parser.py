@@ -76,6 +76,8 @@ class ExpressionParser:
         return self._parsers[key](value, path)
 
     def _warn_of_misspelled(self, value: Mapping[str, Json], path: PathParts) -> None:
+        if not self._reporter.has_room("warning"):
+            return
         for key in value:
             if key.startswith("$") and key not in _NOT_MISSPELLED and (hint := did_you_mean(key, SPECIAL_KEYS)):
                 message = f"{key[:60]!r} is no expression and is handed on as data; {hint}"

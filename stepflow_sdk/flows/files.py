@@ -12,6 +12,7 @@ from stepflow_sdk.flows.yaml_text import parse_yaml
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """How large a document may be: as large as a message."""
 
+_LONGEST_PATH: Final = 4096
 _READERS: Final = {".json": parse_json, ".yaml": parse_yaml, ".yml": parse_yaml}
 
 
@@ -24,6 +25,9 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     """
     file = Path(path)
     name = os.fspath(path)
+    if "\n" in name or len(name) > _LONGEST_PATH:
+        problem = "this is the text of a document, where the path of a file is wanted; read it with parse_yaml"
+        raise unreadable(f"{problem} or parse_json", file=None)
     reader = _READERS.get(file.suffix.lower())
     if reader is None:
         found = f"the extension {file.suffix!r}" if file.suffix else "no extension"

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from stepflow_sdk.flows.cases import read_examples, read_test
 from stepflow_sdk.flows.diagnostics import DUPLICATE_KEY, OUTDATED, Reporter, Source
 from stepflow_sdk.flows.document import Flow, OnError, Step
 from stepflow_sdk.flows.expression_parser import ExpressionParser
 from stepflow_sdk.flows.outdated import OUTDATED_FLOW_KEYS, OUTDATED_STEP_KEYS, find_outdated
 from stepflow_sdk.flows.shapes import Shape
 from stepflow_sdk.flows.source import Duplicate
-from stepflow_sdk.flows.cases import read_examples, read_test
 from stepflow_sdk.flows.values import MISSING, Json, PathParts, describe, is_object
 from stepflow_sdk.flows.variables import declared_variables
 
@@ -142,16 +142,14 @@ def _report_outdated(document: Json, reporter: Reporter) -> None:
 
 
 def _report_duplicates(duplicates: Sequence[Duplicate], reporter: Reporter) -> None:
-    for duplicate in duplicates:
+    for path, first_line, line in duplicates:
+        twice = f"the key {str(path[-1])[:60]!r} stands here twice (lines {first_line} and {line})"
         # A field of the format that stands there twice is a mistake for upstream too; in free-form values the
         # last one counts there.
-        if _is_typed(duplicate.path[:-1]):
-            level, what = "fatal", "stands here twice"
+        if _is_typed(path[:-1]):
+            reporter.invalid(path, twice)
         else:
-            level, what = "warning", "stands here twice, and the last one counts"
-        lines = f"lines {duplicate.first_line} and {duplicate.line}"
-        message = f"the key {str(duplicate.path[-1])[:60]!r} {what} ({lines})"
-        reporter.add(DUPLICATE_KEY, duplicate.path, message, level="fatal" if level == "fatal" else "warning")
+            reporter.add(DUPLICATE_KEY, path, f"{twice}; the last one counts", level="warning")
 
 
 def _is_typed(path: PathParts) -> bool:

@@ -13,6 +13,8 @@ from stepflow_sdk.flows.values import MAX_DEPTH, Json, is_object
 
 _MANY_DIGITS: Final = re.compile(r"[0-9]{19}")
 _TOKEN: Final = re.compile(r"""["](?:[^"\\]|\\.)*["]|[{}\[\],]|[^\s{}\[\]:,"]+""")
+# Places take some fifty times the room of the text: behind this one, nobody looks for a line by eye.
+_LAST_PLACE: Final = 8 * 1024 * 1024
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**64 - 1
 
@@ -121,6 +123,8 @@ def _find_places(source: str) -> Place:
     line, line_start, seen = 1, 0, 0
     for match in _TOKEN.finditer(source):
         lexeme, at = match[0], match.start()
+        if at > _LAST_PLACE:
+            break
         newlines = source.count("\n", seen, at)
         if newlines:
             line += newlines

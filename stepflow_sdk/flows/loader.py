@@ -29,7 +29,7 @@ def load_flow(source: str | os.PathLike[str] | Mapping[str, Any] | Document | Fl
         return source
     if isinstance(source, Document):
         return read_flow(source.value, source=source, duplicates=source.duplicates)
-    if isinstance(source, Mapping):
+    if not isinstance(source, (str, os.PathLike)):
         return parse_flow(source)
     try:
         document = read_document(source)

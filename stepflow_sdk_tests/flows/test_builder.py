@@ -192,7 +192,7 @@ def rebuilt(expression: Any) -> Any:
 
 
 @given(documents())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_document_can_be_built_in_python(document: dict[str, Any]) -> None:
     head = {key: document[key] for key in ("name", "description", "version") if key in document}
     builder = FlowBuilder(head.pop("name", None), **head)

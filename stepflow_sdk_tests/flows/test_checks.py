@@ -150,6 +150,6 @@ def test_a_flow_is_refused_for_what_is_fatal_and_on_demand_for_errors() -> None:
 
 
 @given(documents())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_flow_that_refers_backwards_only_has_nothing_fatal(document: dict[str, Any]) -> None:
     assert all(found.code < 2000 for found in check_flow(parse_flow(document)))

@@ -308,7 +308,7 @@ def test_a_repeated_key_of_the_format_is_refused_and_one_in_data_is_a_warning() 
     text = "steps:\n- id: a\n  component: /a\n  onError:\n    action: fail\n    action: fail\n"
     assert set(problems(parse_yaml(text))) == {"$.steps[0].onError.action"}
     assert warnings(parse_yaml("output:\n  x: 1\n  x: 2\n")) == {
-        "$.output.x": "the key 'x' stands here twice, and the last one counts (lines 2 and 3)"
+        "$.output.x": "the key 'x' stands here twice (lines 2 and 3); the last one counts"
     }
 
 
@@ -339,6 +339,19 @@ def test_a_missing_file_is_told_with_the_nearest_one(tmp_path: Path) -> None:
     assert "cannot be read" in refusal("a\0b.yaml")[0]["formatted"]
 
 
+def test_the_text_of_a_flow_is_not_taken_for_a_path() -> None:
+    (found,) = refusal("name: x\noutput: 1\n")
+    assert "this is the text of a document" in found["formatted"]
+
+
+def test_a_mass_of_mistakes_is_told_within_bounds() -> None:
+    document = {"output": [{"$inptu": index} for index in range(5000)] + [{"$input": "$x"}] * 5000}
+    with pytest.raises(InvalidFlow, match="and 950 more") as caught:
+        parse_flow(document)
+    assert len(caught.value.diagnostics) == 2000
+    assert len(str(caught.value)) < 10_000
+
+
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path
@@ -365,7 +378,7 @@ def test_a_document_that_multiplies_itself_is_refused() -> None:
 
 
 @given(documents())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_normal_form_is_stable_and_survives_json_and_yaml(document: dict[str, Any]) -> None:
     flow = parse_flow(document)
     normal = flow.to_json()
