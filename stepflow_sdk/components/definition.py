@@ -19,7 +19,7 @@ from .reader import Reader, fast_decoder, make_arguments
 from .recognition import Recognizer
 from .records import ABSENT, Field, Record
 from .scalars import Null
-from .signature import EMPTY, Parameter, Signature, read_signature
+from .signature import EMPTY, Parameter, Signature, check_callable, read_signature
 from .spec import ComponentSpec
 from .unions import Union
 from .values import shown_default
@@ -53,6 +53,7 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
         DefinitionError: An option is wrong.
     """
     label = _label(function)
+    check_callable(function, label)
     name = _name(function, options, label)
     _check_options(options, label)
     path = normalize_path(options.path if options.path is not None else name)

@@ -12,9 +12,10 @@ from .annotations import Scope
 from .classes import is_object_like
 from .markers import injected_class, marker_of
 
-__all__ = ["Parameter", "Signature", "read_signature"]
+__all__ = ["EMPTY", "Parameter", "Signature", "check_callable", "read_signature"]
 
 EMPTY: Any = inspect.Parameter.empty
+"""The default of a parameter that has none."""
 
 _GENERATORS = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
@@ -72,7 +73,6 @@ def read_signature(
     Raises:
         InvalidSignature: The function cannot be served; the message names the parameter and the fix.
     """
-    _check_callable(function, label)
     try:
         plain = inspect.signature(function)
     except NameError as error:
@@ -91,7 +91,8 @@ def read_signature(
     return Signature([_parameter(*part, whole=whole) for part in parameters], returns, is_async)
 
 
-def _check_callable(function: Any, label: str) -> None:
+def check_callable(function: Any, label: str) -> None:
+    """Raise InvalidSignature for what no component can be made of: classes, generators, other objects."""
     if isinstance(function, classmethod):
         raise InvalidSignature(f"{label} is a classmethod without its class; register the bound method instead")
     if not callable(function):

@@ -119,7 +119,7 @@ class _Walk:
         return self._mapping([(name, item) for name, item in pairs if item is not msgspec.UNSET], path)
 
 
-def _class_of(value: Any) -> Any:
+def _class_of(value: object) -> Any:
     return type(value)
 
 
