@@ -117,7 +117,10 @@ class Flow:
     source: Source | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Json]:
-        """The flow as a document in normal form (section f): fields in order, paths normalised, empty ones gone."""
+        """The flow as a document in normal form (section f): fields in order, paths normalised, empty ones gone.
+
+        Not to be changed: parts of it are the flow's own.
+        """
         document: dict[str, Json] = {}
         _put(document, "name", self.name)
         _put(document, "description", self.description)
