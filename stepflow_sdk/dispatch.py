@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from stepflow_sdk.components.conversion import JsonValues
-from stepflow_sdk.components.execution import Execution, Executor
+from stepflow_sdk.components.execution import Execution, Executor, Lane
 from stepflow_sdk.components.router import Router
 from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.context import BlockingContext, StepflowContext
@@ -65,6 +65,7 @@ class Dispatcher:
         self._initialized = False
         self._client: RuntimeClient | None = None
         self._executions: set[Execution] = set()
+        self._lane = Lane()
         self._methods: Mapping[str, Callable[[Connection, Request], None]] = {
             methods.EXECUTE.name: self._execute,
             methods.INITIALIZE.name: self._initialize,
@@ -101,7 +102,15 @@ class Dispatcher:
         said = read_initialize(request.params)
         self._client = RuntimeClient(connection, timeout=self._service.call_timeout, serves_flows=not said.camel_case)
         self._initialized = True
+        connection.on_congestion = self._hold
         connection.reply(request, initialize_result())
+
+    def _hold(self, congested: bool) -> None:
+        # What cannot leave must not be made: components wait while the runtime does not read.
+        if congested:
+            self._lane.held = True
+        else:
+            self._service.executor.release(self._lane)
 
     def _list(self, connection: Connection, request: Request) -> None:
         decode_params(request, methods.LIST)
@@ -132,7 +141,7 @@ class Dispatcher:
             else:
                 _answer_failure(connection, request, error, context)
 
-        execution = service.executor.start(spec, call, on_end)
+        execution = service.executor.start(spec, call, on_end, self._lane)
         if not execution.answered:
             self._executions.add(execution)
 
@@ -152,9 +161,7 @@ def component_info(spec: ComponentSpec) -> ComponentInfo:
     return ComponentInfo(spec.path, spec.description, spec.input_schema, spec.output_schema)
 
 
-def _answer_failure(
-    connection: Connection, request: Request, error: BaseException, context: ContextBase[Any]
-) -> None:
+def _answer_failure(connection: Connection, request: Request, error: BaseException, context: ContextBase[Any]) -> None:
     cause = sole_cause(error)
     if isinstance(cause, SkipStep):
         connection.reply(request, ComponentExecuteResult(_NULL, cause.reason or True))

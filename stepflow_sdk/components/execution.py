@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
-import time
+import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,9 +12,38 @@ from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.errors import RequestTimeout
 
-__all__ = ["Execution", "Executor"]
+__all__ = ["Execution", "Executor", "Lane"]
+
+_MAX_MADE = 1024 * 1024
 
 OnEnd = Callable[["Execution", bytes | None, BaseException | None], None]
+
+
+class Lane:
+    """The calls of one connection: while it is held none of them begins.
+
+    Attributes:
+        held: Whether outputs would pile up, because nobody takes them.
+        parked: The calls that wait to begin.
+    """
+
+    __slots__ = ("_lock", "_made", "held", "parked")
+
+    def __init__(self) -> None:
+        self.held = False
+        self.parked: deque[Execution] = deque()
+        self._made = 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no call should begin now; worker threads may ask too."""
+        return self.held or self._made > _MAX_MADE
+
+    def count(self, size: int) -> None:
+        """Count the bytes that worker threads have made and the loop has not seen, less with a negative size."""
+        with self._lock:
+            self._made += size
 
 
 class Execution:
@@ -27,14 +56,14 @@ class Execution:
     The other attributes belong to the executor.
     """
 
-    __slots__ = ("answered", "call", "on_end", "spec", "started_at", "task", "timer")
+    __slots__ = ("answered", "call", "lane", "on_end", "spec", "task", "timer")
 
-    def __init__(self, spec: ComponentSpec, call: Callable[[], Any], on_end: OnEnd) -> None:
+    def __init__(self, spec: ComponentSpec, call: Callable[[], Any], on_end: OnEnd, lane: Lane) -> None:
         self.spec = spec
         self.answered = False
-        self.started_at = 0.0
         self.call = call
         self.on_end = on_end
+        self.lane = lane
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
@@ -64,13 +93,14 @@ class Executor:
         self._gates: dict[str, _Gate] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
+        self._free = Lane()
 
     @property
     def unanswered(self) -> int:
         """How many calls have not told their outcome yet."""
         return len(self._unanswered)
 
-    def start(self, spec: ComponentSpec, call: Callable[[], Any], on_end: OnEnd) -> Execution:
+    def start(self, spec: ComponentSpec, call: Callable[[], Any], on_end: OnEnd, lane: Lane | None = None) -> Execution:
         """Run a call as its component demands.
 
         Args:
@@ -78,8 +108,9 @@ class Executor:
                 ``max_concurrency`` wait their turn.
             call: Returns the output, or for an ``async def`` component the coroutine that does.
             on_end: Called once on the loop, with the encoded output or with the exception.
+            lane: The lane that can hold the call back.
         """
-        execution = Execution(spec, call, on_end)
+        execution = Execution(spec, call, on_end, lane or self._free)
         self._unanswered.add(execution)
         if spec.max_concurrency is not None:
             gate = self._gates.get(spec.path)
@@ -121,12 +152,25 @@ class Executor:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
 
+    def release(self, lane: Lane) -> None:
+        """Let the calls of a lane begin again, as far as it is not held anew meanwhile."""
+        lane.held = False
+        self._unpark(lane)
+
+    def _unpark(self, lane: Lane) -> None:
+        while lane.parked and not lane.is_full:
+            self._launch(lane.parked.popleft())
+
     def _begin(self, execution: Execution) -> None:
+        if execution.spec.timeout is not None:
+            execution.timer = self._loop.call_later(execution.spec.timeout, self._expire, execution)
+        self._launch(execution)
+
+    def _launch(self, execution: Execution) -> None:
         spec = execution.spec
-        execution.started_at = time.monotonic()
-        if spec.timeout is not None:
-            execution.timer = self._loop.call_later(spec.timeout, self._expire, execution)
-        if spec.is_async:
+        if execution.lane.is_full:
+            execution.lane.parked.append(execution)
+        elif spec.is_async:
             task = self._loop.create_task(self._run_async(execution))
             execution.task = task
             self._tasks.add(task)
@@ -138,6 +182,10 @@ class Executor:
             self._finish(execution, *contextvars.copy_context().run(_outcome, execution))
 
     async def _run_async(self, execution: Execution) -> None:
+        # The lane is asked again where the call begins: those before it may have filled the wire meanwhile.
+        if execution.lane.is_full:
+            execution.lane.parked.append(execution)
+            return
         # Nothing that a component raises may reach the event loop: SystemExit would end it.
         try:
             coroutine: Coroutine[Any, Any, Any] = execution.call()
@@ -148,12 +196,23 @@ class Executor:
             self._finish(execution, value, None)
 
     def _run_in_thread(self, execution: Execution, context: contextvars.Context) -> None:
-        if execution.answered:
-            value, error = None, None
-        else:
-            value, error = context.run(_outcome, execution)
+        if execution.lane.is_full:
+            self._tell(self._launch, execution)
+            return
+        value, error = (None, None) if execution.answered else context.run(_outcome, execution)
+        execution.lane.count(len(value or b""))
+        self._tell(self._finish_thread, execution, value, error)
+
+    def _finish_thread(self, execution: Execution, value: bytes | None, error: BaseException | None) -> None:
+        self._finish(execution, value, error)
+        lane = execution.lane
+        lane.count(-len(value or b""))
+        if lane.parked:
+            self._unpark(lane)
+
+    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is gone: the process is about to end
-            self._loop.call_soon_threadsafe(self._finish, execution, value, error)
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _expire(self, execution: Execution) -> None:
         seconds = execution.spec.timeout

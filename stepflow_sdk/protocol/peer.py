@@ -120,6 +120,7 @@ class Peer:
         self._in_flight = 0
         self._calls: dict[str, Call] = {}
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._ids = _unguessable_ids()
         self._closed = False
         self._deaf = False
@@ -128,6 +129,11 @@ class Peer:
     def in_flight(self) -> int:
         """How many requests of the other end wait for their answer."""
         return self._in_flight
+
+    @property
+    def out_bytes(self) -> int:
+        """How many bytes must leave and have not been taken."""
+        return self._out_bytes
 
     @property
     def closed(self) -> bool:
@@ -214,7 +220,7 @@ class Peer:
 
     def take(self) -> list[bytes]:
         """Return the frames that must leave now, in order, and forget them."""
-        out, self._out = self._out, []
+        out, self._out, self._out_bytes = self._out, [], 0
         return out
 
     def reply(self, request: Request, result: Any) -> bool:
@@ -246,7 +252,7 @@ class Peer:
             raise ResourceUnavailable("the connection is closed")
         call = Call(next(self._ids), method)
         try:
-            self._out.append(codec.encode_call(call.id, method.name, params))
+            self._push(codec.encode_call(call.id, method.name, params))
         except Exception as error:
             raise InvalidParams(f"{method.name}: the params cannot be encoded: {error}") from error
         self._calls[call.id] = call
@@ -255,7 +261,7 @@ class Peer:
     def notify(self, method: str, params: msgspec.Struct) -> None:
         """Tell the other end something."""
         if not self._closed:
-            self._out.append(codec.encode_notification(method, params))
+            self._push(codec.encode_notification(method, params))
 
     def abandon(self, call: Call) -> None:
         """Wait no longer for the answer to a call; one that still comes is ignored."""
@@ -280,7 +286,7 @@ class Peer:
             return False
         batch = request.batch
         if batch is None:
-            self._out.append(frame)
+            self._push(frame)
         else:
             batch.replies.append(frame)
             self._complete(batch)
@@ -289,13 +295,20 @@ class Peer:
     def _refuse(self, id: int | str | None, error: WireError, batch: _Batch | None) -> Event | None:
         if not self._closed:
             frame = codec.encode_error(id, error_of(error))
-            (self._out if batch is None else batch.replies).append(frame)
+            if batch is None:
+                self._push(frame)
+            else:
+                batch.replies.append(frame)
         return None
 
     def _complete(self, batch: _Batch) -> None:
         batch.missing -= 1
         if batch.missing == 0 and batch.replies:
-            self._out.append(b"[" + b",".join(batch.replies) + b"]")
+            self._push(b"[" + b",".join(batch.replies) + b"]")
+
+    def _push(self, frame: bytes) -> None:
+        self._out.append(frame)
+        self._out_bytes += len(frame)
 
 
 def _some(event: Event | None) -> Sequence[Event]:

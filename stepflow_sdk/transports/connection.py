@@ -15,7 +15,10 @@ import msgspec
 from stepflow_sdk.errors import InternalError, RequestTimeout, ResourceUnavailable, WireError
 from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification, Peer, Request
 
-__all__ = ["Connection", "Handler"]
+__all__ = ["HIGH_WATER", "Connection", "Handler"]
+
+HIGH_WATER = 1024 * 1024
+"""How many bytes may be ready to leave before a connection counts as congested."""
 
 _log = logging.getLogger("stepflow_sdk.transports")
 
@@ -58,6 +61,10 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._reading = False
         self._flush_is_due = False
+        self._writer_is_full = False
+        self._congested = False
+        self.on_congestion: Callable[[bool], None] | None = None
+        """Called with True when more is ready to leave than can, and with False when that is over."""
 
     @property
     def closed(self) -> bool:
@@ -89,6 +96,13 @@ class Connection:
         frames = self.peer.take()
         if frames:
             self._send(frames)
+        if self._congested:
+            self._look_for_congestion()
+
+    def writer_full(self, full: bool) -> None:
+        """Know whether the transport has as much to write as it should hold."""
+        self._writer_is_full = full
+        self._look_for_congestion()
 
     def end_input(self, reason: str = "the other end closed the connection") -> None:
         """Know that nothing more arrives: calls in flight fail, replies may still leave."""
@@ -167,7 +181,16 @@ class Connection:
         finally:
             self.peer.abandon(call)
 
+    def _look_for_congestion(self) -> None:
+        congested = self._writer_is_full or self.peer.out_bytes > HIGH_WATER
+        if congested != self._congested:
+            self._congested = congested
+            if self.on_congestion is not None:
+                self.on_congestion(congested)
+
     def _flush_soon(self) -> None:
+        if self.peer.out_bytes > HIGH_WATER and not self._congested:
+            self._look_for_congestion()
         # Replies that become ready in one turn of the loop leave in one write, as do those of one read.
         if not self._reading and not self._flush_is_due:
             self._flush_is_due = True

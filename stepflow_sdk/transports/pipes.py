@@ -15,10 +15,9 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Protocol
 
-__all__ = ["Reader", "Writer", "open_reader", "open_writer"]
+from stepflow_sdk.transports.connection import HIGH_WATER
 
-HIGH_WATER = 1024 * 1024
-"""How many bytes may wait to be written before reading pauses."""
+__all__ = ["Reader", "Writer", "open_reader", "open_writer"]
 
 _CHUNK = 256 * 1024
 

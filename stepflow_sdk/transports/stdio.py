@@ -138,9 +138,11 @@ class StdioTransport:
             self._writer.write(join_lines(frames))
 
     def _pause(self) -> None:
+        self.connection.writer_full(True)
         if self._reader is not None:
             self._reader.pause()
 
     def _resume(self) -> None:
+        self.connection.writer_full(False)
         if self._reader is not None:
             self._reader.resume()

@@ -406,3 +406,20 @@ def test_descriptors_that_are_closed_at_the_start_do_not_upset_it(closed: str) -
         ["/bin/sh", "-c", command], input=request, capture_output=True, env=environment, timeout=PATIENCE, check=True
     )
     assert (b'"id":1' in done.stdout) == (closed == "2>&-")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads memory from /proc")
+@pytest.mark.parametrize("component", ["/large", "/large/async"])
+def test_a_reader_that_stalls_costs_bounded_memory_and_loses_nothing(component: str) -> None:
+    count, size = 400, 1_000_000
+    with serving("careless") as wire:
+        wire.stall()
+        before = wire.memory()
+        for number in range(count):
+            wire.execute(number, component, {"size": size})
+        peak = wire.peak_memory_until_idle()
+        # 32 threads may each hold one output of 2 MB.
+        assert peak - before < 150_000_000
+        wire.read_on()
+        replies = wire.receive_all(count)
+        assert all(len(replies[number]["result"]["output"]) == size for number in range(count))

@@ -23,6 +23,8 @@ class Wire:
         self.process = process
         self.replies: queue.Queue[Any] = queue.Queue()
         self.stderr = bytearray()
+        self._may_read = threading.Event()
+        self._may_read.set()
         self._threads = [
             threading.Thread(target=self._read_stdout, daemon=True),
             threading.Thread(target=self._read_stderr, daemon=True),
@@ -73,6 +75,29 @@ class Wire:
             lines.append(json.loads(line))
         return lines
 
+    def stall(self) -> None:
+        """Read no more than one further reply until `read_on`."""
+        self._may_read.clear()
+
+    def read_on(self) -> None:
+        self._may_read.set()
+
+    def memory(self) -> int:
+        """The resident memory of the server, in bytes."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def peak_memory_until_idle(self) -> int:
+        """The most resident memory until the server's processor time stands still for a while."""
+        peak, still, last = 0, 0, -1
+        pause = threading.Event()
+        while still < 10:
+            peak = max(peak, self.memory())
+            used = sum(map(int, Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+            still, last = (still + 1, last) if used == last else (0, used)
+            pause.wait(0.05)
+        return peak
+
     def wait(self) -> int:
         code = self.process.wait(PATIENCE)
         for thread in self._threads:
@@ -81,7 +106,7 @@ class Wire:
 
     def _read_stdout(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
+        while self._may_read.wait() and (line := self.process.stdout.readline()):
             self.replies.put(line)
         self.replies.put(None)
 

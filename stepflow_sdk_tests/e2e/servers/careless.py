@@ -38,6 +38,11 @@ def large(size: int) -> str:
     return "é" * size
 
 
+@server.component("large/async")
+async def large_async(size: int) -> str:
+    return "é" * size
+
+
 @server.component
 def noise(text: str) -> str:
     print(text)
