@@ -15,6 +15,7 @@
     │   ├── InvalidInput              -32003  the component's input does not match its schema
     │   ├── ComponentError            -32004  the component failed: raise it, or let any exception out
     │   ├── ResourceUnavailable       -32005  overload, a peer that went away
+    │   │   └── ServerLost             a component server could not be started, or went away
     │   ├── RequestTimeout            -32006
     │   ├── AccessDenied              -32007
     │   ├── BlobNotFound              -32008
@@ -64,6 +65,7 @@ __all__ = [
     "RequestTimeout",
     "ResourceUnavailable",
     "ServerError",
+    "ServerLost",
     "SessionExpired",
     "SkipStep",
     "StepflowError",
@@ -176,6 +178,19 @@ class ResourceUnavailable(WireError):
     """Something needed is not there now: the other end went away, or a limit is reached."""
 
     code = -32005
+
+
+class ServerLost(ResourceUnavailable):
+    """A component server could not be started, or went away while it was needed; seen by the runtime alone.
+
+    Attributes:
+        flow_code: The code of the step's error in the flow format (section c.5): -32300 for a server that went
+            away, -32301 for one that could not be started, -32303 for one that does not speak the protocol.
+    """
+
+    def __init__(self, message: str, *, flow_code: int = -32300, data: Any = None) -> None:
+        super().__init__(message, data=data)
+        self.flow_code = flow_code
 
 
 class RequestTimeout(WireError):

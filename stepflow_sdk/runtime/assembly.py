@@ -1,0 +1,123 @@
+"""From what a user says, servers or a configuration, to plugins and routes."""
+
+import importlib
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, cast
+
+from stepflow_sdk.errors import DefinitionError, InvalidConfig
+from stepflow_sdk.flows import did_you_mean
+from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig, StdioConfig
+from stepflow_sdk.runtime.plugins.builtin import BuiltinPlugin
+from stepflow_sdk.runtime.plugins.inprocess import MemoryServer, inprocess_plugin
+from stepflow_sdk.runtime.plugins.plugin import Plugin
+from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
+from stepflow_sdk.runtime.routes import Route, Rule
+
+__all__ = ["Assembly", "Server", "from_config", "from_servers"]
+
+Server: TypeAlias = MemoryServer | Plugin | Sequence[str]
+"""A server object, a command that starts one and speaks on its stdin and stdout, or a plugin of one's own."""
+
+_BUILTIN_PATTERN = "/builtin/{*component}"
+
+
+class Assembly(NamedTuple):
+    """What a runtime is made of."""
+
+    plugins: Mapping[str, Plugin]
+    routes: Sequence[Route]
+
+
+def from_servers(servers: Sequence[Server | Mapping[str, Server]]) -> Assembly:
+    """A single server at ``/``, servers with names each under ``/<name>/``, the builtin components under ``/builtin/``.
+
+    Raises:
+        DefinitionError: One is not a server, two have one name, or several have none.
+    """
+    named: dict[str, Server] = {}
+    single: list[Server] = []
+    for entry in servers:
+        if not isinstance(entry, Mapping):
+            single.append(entry)
+            continue
+        for name, server in cast("Mapping[str, Server]", entry).items():
+            prefix = name.strip("/")
+            if not prefix or "{" in prefix or prefix in named or prefix == "builtin":
+                raise DefinitionError(
+                    f"{name!r} cannot be the prefix of a server: it is empty, taken, or has braces in it"
+                )
+            named[prefix] = server
+    if len(single) > 1:
+        raise DefinitionError(
+            f"{len(single)} servers without a name; say under which prefix each answers: LocalRuntime({{'a': …, 'b': …}})"
+        )
+    plugins: dict[str, Plugin] = {"builtin": BuiltinPlugin()}
+    routes = [Route(_BUILTIN_PATTERN, (Rule("builtin"),))]
+    for prefix, server in named.items():
+        plugins[prefix] = _plugin(prefix, server)
+        routes.append(Route(f"/{prefix}/{{*component}}", (Rule(prefix),)))
+    if single:
+        plugins["server"] = _plugin("server", single[0])
+        routes.append(Route("/{*component}", (Rule("server"),)))
+    return Assembly(plugins, routes)
+
+
+def _plugin(name: str, server: Server) -> Plugin:
+    if isinstance(server, str):
+        words = shlex.split(server)
+        raise DefinitionError(f"a command is a list of its words, not one text; write {words!r}")
+    if isinstance(server, (list, tuple)):
+        command = [os.fspath(word) for word in cast("Sequence[str]", server)]
+        if not command:
+            raise DefinitionError("the command of a server is empty")
+        return stdio_plugin(name, command)
+    if callable(getattr(server, "open_memory", None)):
+        return inprocess_plugin(name, cast("MemoryServer", server))
+    if callable(getattr(server, "execute", None)):
+        return cast("Plugin", server)
+    raise DefinitionError(
+        f"an instance of {type(server).__name__} is not a server; give a StepflowServer, a command as a list, or a plugin"
+    )
+
+
+def from_config(config: Config) -> Assembly:
+    """The plugins and routes of a configuration.
+
+    Raises:
+        InvalidConfig: A server in process cannot be imported.
+    """
+    plugins = {name: _configured(name, plugin, config) for name, plugin in config.plugins.items()}
+    return Assembly(plugins, config.routes)
+
+
+def _configured(name: str, plugin: PluginConfig, config: Config) -> Plugin:
+    match plugin:
+        case BuiltinConfig():
+            return BuiltinPlugin(name, working_directory=config.working_directory)
+        case StdioConfig():
+            directory = config.working_directory
+            return stdio_plugin(name, plugin.command, env=plugin.env, working_directory=directory)
+        case InProcessConfig():
+            return inprocess_plugin(name, _imported(name, plugin.server, config.file))
+
+
+def _imported(name: str, path: str, file: Path | None) -> MemoryServer:
+    where = f"{file}: " if file is not None else ""
+    module_name, _, attribute = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InvalidConfig(f"{where}plugin {name!r}: cannot import {module_name!r}: {error}") from error
+    for part in attribute.split("."):
+        names = vars(found) if hasattr(found, "__dict__") else {}
+        if not hasattr(found, part):
+            hint = did_you_mean(part, [known for known in names if not known.startswith("_")])
+            said = f"; {hint}" if hint else ""
+            raise InvalidConfig(f"{where}plugin {name!r}: {module_name!r} has no {attribute!r}{said}")
+        found = getattr(found, part)
+    if not callable(getattr(found, "open_memory", None)):
+        raise InvalidConfig(f"{where}plugin {name!r}: {path!r} is an instance of {type(found).__name__}, not a server")
+    return cast("MemoryServer", found)

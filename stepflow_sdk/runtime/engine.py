@@ -1,0 +1,286 @@
+"""The engine: runs flows, and knows those that are running."""
+
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from stepflow_sdk.errors import InvalidFlow, InvalidValue, NotFound, ResourceUnavailable
+from stepflow_sdk.flows import Flow, parse_flow, require_runnable
+from stepflow_sdk.protocol import BlobId, BlobType, FlowResult
+from stepflow_sdk.runtime.blobs import BlobStore
+from stepflow_sdk.runtime.events import Observer, RunEnded, RunStarted
+from stepflow_sdk.runtime.items import Plan
+from stepflow_sdk.runtime.overrides import apply_overrides
+from stepflow_sdk.runtime.runs import RunRecord, RunStore
+from stepflow_sdk.runtime.scheduler import Job, Scheduler
+from stepflow_sdk.runtime.steps import StepCaller
+
+__all__ = ["DEFAULT_MAX_CONCURRENCY", "Engine", "RunOptions"]
+
+_log = logging.getLogger("stepflow_sdk.runtime")
+
+DEFAULT_MAX_CONCURRENCY = 10
+"""Steps of one run that may be called at once (section c.2 of the flow format)."""
+
+MAX_NESTING = 64
+"""How deep runs may start runs: a flow that evaluates itself for ever fails instead of filling the memory."""
+
+_MAX_PLANS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a flow is run.
+
+    Attributes:
+        variables: Values of its variables, for all items.
+        overrides: Changes to its steps; see `apply_overrides`.
+        max_concurrency: Steps that may be called at once over all items; below 1 counts as 1.
+        run_id: The id of the run, a UUID; by default a new one.
+        parent_run_id: The run on whose behalf it runs.
+    """
+
+    variables: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    overrides: Mapping[str, Any] | None = None
+    max_concurrency: int | None = None
+    run_id: str | None = None
+    parent_run_id: str | None = None
+
+
+class _Active:
+    """A run that has not ended."""
+
+    __slots__ = ("children", "depth", "ended", "scope")
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.scope = anyio.CancelScope()
+        self.ended = anyio.Event()
+        self.children: set[str] = set()
+
+
+class Engine:
+    """Runs flows.
+
+    Args:
+        caller: Calls their components.
+        blobs: Where flows and data are kept.
+        runs: Where the state of runs is kept.
+        observer: Told what happens.
+        max_concurrency: For runs that say nothing themselves.
+    """
+
+    def __init__(
+        self,
+        caller: StepCaller,
+        blobs: BlobStore,
+        runs: RunStore,
+        *,
+        observer: Observer | None = None,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+    ) -> None:
+        self.blobs = blobs
+        self.runs = runs
+        self._caller = caller
+        self._observe = observer
+        self._max_concurrency = max_concurrency
+        self._active: dict[str, _Active] = {}
+        self._plans: dict[str, Plan] = {}
+        self._tasks: TaskGroup | None = None
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Have runs that nobody waits for run in these tasks."""
+        self._tasks = tasks
+
+    # ---- flows ------------------------------------------------------------------------------------------------
+
+    async def store_flow(self, flow: Flow) -> BlobId:
+        """Keep a flow as a blob, so that components can ask for it; returns its id."""
+        if flow.id not in self._plans:
+            await self.blobs.put(flow.to_json(), BlobType.flow)
+            self._remember(flow.id, Plan(flow))
+        return BlobId(flow.id)
+
+    async def flow(self, flow_id: str) -> Flow:
+        """The stored flow with this id.
+
+        Raises:
+            NotFound: There is no such blob.
+            InvalidValue: The blob is no flow, or one that fails its checks.
+        """
+        plan = self._plans.get(flow_id)
+        if plan is not None:
+            return plan.flow
+        blob = await self.blobs.get(flow_id)
+        if blob is None:
+            raise NotFound(f"there is no flow with the id {flow_id[:80]!r}", data={"kind": "flow", "id": flow_id})
+        try:
+            flow = parse_flow(blob.data())
+            require_runnable(flow)
+        except InvalidFlow as error:
+            data = {"field": "flow_id", "diagnostics": error.diagnostics}
+            raise InvalidValue(f"the blob {flow_id} is no flow that can be run: {error}", data=data) from None
+        # Under the id of the blob: that of the flow itself is another one when the document is not in normal form.
+        self._remember(flow_id, Plan(flow))
+        return flow
+
+    def _remember(self, flow_id: str, plan: Plan) -> None:
+        self._plans[flow_id] = plan
+        while len(self._plans) > _MAX_PLANS:
+            del self._plans[next(iter(self._plans))]
+
+    # ---- runs -------------------------------------------------------------------------------------------------
+
+    async def run(
+        self, flow: Flow, inputs: Iterable[Any], options: RunOptions, *, flow_id: str | None = None
+    ) -> list[FlowResult]:
+        """Run a flow on inputs; cancelling this cancels the run and the calls of its components.
+
+        Args:
+            flow: The flow; only what refers to steps that it has can be run, see `require_runnable`.
+            inputs: One item each. An iterator is asked for the next one when there is room for it.
+            options: How.
+            flow_id: What components are told; by default the flow's own id.
+
+        Returns:
+            The outcomes in the order of the inputs.
+
+        Raises:
+            InvalidValue: The overrides do not fit the flow, or the run id is taken.
+            InvalidFlow: The flow is none any more with its overrides.
+            ResourceUnavailable: Runs are nested deeper than 64 levels, or `cancel` was called.
+        """
+        results: dict[int, FlowResult] = {}
+        accepted = await self._accept(flow, inputs, options, flow_id)
+        if await self._execute(accepted, results) == "cancelled":
+            raise ResourceUnavailable(f"the run {accepted.record.run_id} was cancelled")
+        return [results[index] for index in range(len(results))]
+
+    async def submit(
+        self, flow: Flow, inputs: Sequence[Any], options: RunOptions, *, flow_id: str | None = None
+    ) -> str:
+        """Start a run and return its id at once; see `run`."""
+        if self._tasks is None:
+            raise ResourceUnavailable("the runtime is not running")
+        accepted = await self._accept(flow, inputs, options, flow_id)
+        self._tasks.start_soon(self._execute_alone, accepted)
+        return accepted.record.run_id
+
+    async def run_nested(
+        self, flow: Flow, inputs: Sequence[Any], *, parent_run_id: str | None, max_concurrency: int | None = None
+    ) -> list[FlowResult]:
+        """See `FlowRunner.run_nested`; a nested run has a limit of its own, so it never waits for its parent's."""
+        await self.store_flow(flow)
+        return await self.run(flow, inputs, RunOptions(max_concurrency=max_concurrency, parent_run_id=parent_run_id))
+
+    async def wait(self, run_id: str, timeout: float | None = None) -> bool:
+        """Wait for the end of a run; False when it still runs after ``timeout`` seconds."""
+        active = self._active.get(run_id)
+        if active is None:
+            return True
+        with anyio.move_on_after(timeout):
+            await active.ended.wait()
+        return active.ended.is_set()
+
+    def cancel(self, run_id: str) -> bool:
+        """Cancel a run and those that it has started; False when it is not running."""
+        active = self._active.get(run_id)
+        if active is None:
+            return False
+        active.scope.cancel()
+        return True
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+
+    async def _accept(self, flow: Flow, inputs: Iterable[Any], options: RunOptions, flow_id: str | None) -> "_Accepted":
+        changed = apply_overrides(flow, options.overrides)
+        parent = self._active.get(options.parent_run_id) if options.parent_run_id is not None else None
+        depth = 0 if parent is None else parent.depth + 1
+        if depth > MAX_NESTING:
+            raise ResourceUnavailable(f"runs are nested deeper than {MAX_NESTING} levels", data={"limit": MAX_NESTING})
+        known_id = flow_id or flow.id
+        plan = self._plans.get(known_id) if changed is flow else None
+        items = inputs if isinstance(inputs, Sequence) else None
+        limit = self._max_concurrency if options.max_concurrency is None else max(options.max_concurrency, 1)
+        record = RunRecord(
+            run_id=options.run_id or str(uuid.uuid4()),
+            flow_id=known_id,
+            flow_name=flow.name,
+            items=None if items is None else len(items),
+            created_at=time.time(),
+            variables=dict(options.variables) or None,
+            overrides=None if options.overrides is None else dict(options.overrides),
+            max_concurrency=limit,
+            parent_run_id=options.parent_run_id,
+        )
+        if record.run_id in self._active or (options.run_id and await self.runs.get(record.run_id) is not None):
+            raise InvalidValue(f"there is a run {record.run_id} already", data={"field": "run_id"})
+        self._active[record.run_id] = _Active(depth)
+        if parent is not None:
+            parent.children.add(record.run_id)
+        await self.runs.create(record, items)
+        return _Accepted(record, plan or Plan(changed), inputs)
+
+    async def _execute_alone(self, accepted: "_Accepted") -> None:
+        try:
+            await self._execute(accepted, {})
+        except Exception:  # nobody waits for it, and its end must not be that of the runtime
+            _log.exception("the run %s ended with a bug", accepted.record.run_id)
+
+    async def _execute(self, accepted: "_Accepted", results: dict[int, FlowResult]) -> str:
+        record = accepted.record
+        active = self._active[record.run_id]
+        job = Job(
+            run_id=record.run_id,
+            flow_id=BlobId(record.flow_id),
+            plan=accepted.plan,
+            inputs=iter(accepted.inputs),
+            count=record.items,
+            variables=record.variables or {},
+            max_concurrency=record.max_concurrency or self._max_concurrency,
+            on_result=results.__setitem__,
+        )
+        scheduler = Scheduler(job, self._caller, self.runs, self._observe)
+        began = time.perf_counter()
+        self._tell_start(record)
+        status = "cancelled"
+        try:
+            with active.scope:
+                await scheduler.run()
+                status = "failed" if scheduler.failed else "completed"
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.runs.end_run(record.run_id, status, time.time())
+            self._end(record, active, status)
+            if self._observe is not None:
+                self._observe(RunEnded(record.run_id, status, time.perf_counter() - began))
+        return status
+
+    def _tell_start(self, record: RunRecord) -> None:
+        if self._observe is not None:
+            self._observe(
+                RunStarted(record.run_id, record.flow_id, record.flow_name, record.items, record.parent_run_id)
+            )
+
+    def _end(self, record: RunRecord, active: _Active, status: str) -> None:
+        del self._active[record.run_id]
+        parent = self._active.get(record.parent_run_id or "")
+        if parent is not None:
+            parent.children.discard(record.run_id)
+        if status == "cancelled":
+            for child in list(active.children):
+                self.cancel(child)
+        active.ended.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    record: RunRecord
+    plan: Plan
+    inputs: Iterable[Any]

@@ -1,0 +1,72 @@
+"""The failures of steps whose component was not the one that failed (section c.5 of the flow format)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from stepflow_sdk.errors import RemoteError, ServerLost, WireError
+from stepflow_sdk.flows import Failure
+from stepflow_sdk.protocol import FlowError, FlowResult, FlowResultFailed, FlowResultSuccess
+
+__all__ = ["Skipped", "failure_of", "flow_result", "internal_failure", "not_completed", "routing_failure"]
+
+TRANSPORT = -32300
+"""The server could not be reached, went away, or broke the protocol; also an error of a builtin component."""
+
+INTERNAL = -32202
+"""The engine's own errors."""
+
+
+class Skipped(Struct, frozen=True):
+    """A component asked that its step be skipped: its value is null."""
+
+    reason: str | None = None
+
+
+def failure_of(error: WireError, step_id: str, component: str, *, wrap: bool) -> Failure:
+    """The failure of a step whose component raised this.
+
+    An error that a component server answered keeps code, message and data. What happened around a component, and with
+    ``wrap`` also what it raised itself, is told as ``step "x" failed`` with the story in the stack of its data.
+    """
+    if isinstance(error, ServerLost):
+        return _told(error.flow_code, step_id, component, [error.message], error.data)
+    if wrap and not isinstance(error, RemoteError):
+        return _told(TRANSPORT, step_id, component, [error.message], error.data)
+    return Failure(error.code, error.message, error.data)
+
+
+def internal_failure(step_id: str, component: str, cause: str) -> Failure:
+    """The failure of a step that a bug of the runtime ended."""
+    return _told(INTERNAL, step_id, component, [cause])
+
+
+def routing_failure(component: str, cause: str) -> Failure:
+    """The failure of a step whose component no plugin serves."""
+    return Failure(
+        INTERNAL, "error routing component", {"stack": [{"error": "error routing component"}, {"error": cause}]}
+    )
+
+
+def not_completed(step_ids: Sequence[str]) -> Failure:
+    """The failure of what waits for steps that wait for each other; only unchecked flows have such steps."""
+    return Failure(INTERNAL, f"Step {step_ids[0]} not completed" if step_ids else "Steps not completed")
+
+
+def flow_result(outcome: Any) -> FlowResult:
+    """The result of a flow whose output resolved to this value or `Failure`."""
+    if isinstance(outcome, Failure):
+        return FlowResultFailed(FlowError(outcome.code, outcome.message, outcome.data))
+    return FlowResultSuccess(outcome)
+
+
+def _told(code: int, step_id: str, component: str, causes: Sequence[str], data: Any = None) -> Failure:
+    message = f'step "{step_id}" failed'
+    attachments = [f"Component: {component}", f"Component execution failed for step '{step_id}'"]
+    stack: list[dict[str, Any]] = [{"error": message, "attachments": attachments}]
+    stack += [{"error": cause} for cause in causes]
+    told: dict[str, Any] = {"stack": stack}
+    if data is not None:
+        told["cause"] = data
+    return Failure(code, message, told)

@@ -1,0 +1,150 @@
+"""One input of a run on its way through the flow: which steps are needed, wait, and have ended."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from stepflow_sdk.flows import MISSING, PENDING, UNKNOWN, Failure, Flow, Needs
+from stepflow_sdk.runtime.failures import not_completed
+
+__all__ = ["Item", "Plan"]
+
+OUTPUT: Final = -1
+"""Stands where the index of a step could stand, for the output of the flow."""
+
+
+class Plan:
+    """What the items of all runs of a flow share."""
+
+    __slots__ = ("expressions", "flow", "index", "must_execute", "pending", "steps")
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.steps = flow.steps
+        self.index = {step.id: index for index, step in enumerate(flow.steps)}
+        self.pending: dict[str, Any] = dict.fromkeys(self.index, PENDING)
+        self.must_execute = tuple(index for index, step in enumerate(flow.steps) if step.must_execute)
+        # The last one is found under the index OUTPUT.
+        self.expressions = (*(step.input for step in flow.steps), flow.output)
+
+
+class Item:
+    """The state of one input, and the `Scope` in which its expressions are evaluated.
+
+    Need-driven (section c.1 of the flow format): evaluating the output names the steps that it still needs, and
+    evaluating their inputs names theirs. Whoever waits for a step is evaluated again when all that it asked for has
+    ended, and nobody else is.
+
+    Attributes:
+        index: The place of the input among those of the run.
+        input: The input.
+        outcome: What the output came to, a value or a `Failure`; `PENDING` before.
+        failed_early: Steps that failed without being called, because of their input; for the caller to take.
+    """
+
+    __slots__ = (
+        "_inputs",
+        "_missing",
+        "_open",
+        "_plan",
+        "_values",
+        "_variables",
+        "_waiting",
+        "failed_early",
+        "index",
+        "input",
+        "outcome",
+    )
+
+    def __init__(self, plan: Plan, index: int, input: Any, variables: Mapping[str, Any]) -> None:
+        self.index = index
+        self.input = input
+        self.outcome: Any = PENDING
+        self.failed_early: list[tuple[int, Failure]] = []
+        self._plan = plan
+        self._values = plan.pending.copy()
+        self._variables = variables
+        self._inputs: dict[int, Any] = {}
+        self._waiting: dict[str, list[int]] = {}
+        self._missing: dict[int, int] = {}
+        self._open = 0
+
+    # ---- the scope of its expressions -------------------------------------------------------------------------
+
+    def step(self, step_id: str, /) -> object:
+        """See `Scope.step`."""
+        return self._values.get(step_id, UNKNOWN)
+
+    def variable(self, name: str, /) -> object:
+        """See `Scope.variable`."""
+        return self._variables.get(name, MISSING)
+
+    # ---- its way ----------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Whether the output has come to something and no step is left that was needed."""
+        return not self._open and self.outcome is not PENDING
+
+    def start(self) -> list[int]:
+        """Begin; returns the indexes of the steps that can be called, in any order."""
+        first = [OUTPUT]
+        for index in self._plan.must_execute:
+            self._waiting[self._plan.steps[index].id] = []
+            first.append(index)
+        self._open += len(first) - 1
+        return self._advance(first)
+
+    def take_input(self, index: int) -> Any:
+        """The resolved input of a step that can be called; it is forgotten here."""
+        return self._inputs.pop(index)
+
+    def settle(self, index: int, outcome: Any) -> list[int]:
+        """Take the end of a step, a value or a `Failure`; returns the steps that can be called now."""
+        return self._advance(list(self._end(index, outcome)))
+
+    def give_up(self) -> None:
+        """End an item whose steps wait for each other: nothing of it runs, and nothing of it can."""
+        if self.outcome is PENDING:
+            self.outcome = not_completed([step_id for step_id in self._waiting if self._values[step_id] is PENDING])
+        self._open = 0
+
+    def _advance(self, consumers: list[int]) -> list[int]:
+        """Evaluate what may have changed, and what that needs; a list and no recursion, for chains are long."""
+        ready: list[int] = []
+        expressions = self._plan.expressions
+        while consumers:
+            consumer = consumers.pop()
+            value = expressions[consumer].resolve(self)
+            if isinstance(value, Needs):
+                consumers += self._wait(consumer, value)
+            elif consumer == OUTPUT:
+                self.outcome = value
+            elif isinstance(value, Failure):
+                self.failed_early.append((consumer, value))
+                consumers += self._end(consumer, value)
+            else:
+                self._inputs[consumer] = value
+                ready.append(consumer)
+        return ready
+
+    def _wait(self, consumer: int, needs: Needs) -> Iterator[int]:
+        self._missing[consumer] = len(needs.steps)
+        for step_id in needs.steps:
+            waiting = self._waiting.get(step_id)
+            if waiting is None:
+                self._waiting[step_id] = [consumer]
+                self._open += 1
+                yield self._plan.index[step_id]
+            else:
+                waiting.append(consumer)
+
+    def _end(self, index: int, outcome: Any) -> Iterator[int]:
+        step_id = self._plan.steps[index].id
+        self._values[step_id] = outcome
+        self._open -= 1
+        missing = self._missing
+        for consumer in self._waiting[step_id]:
+            left = missing[consumer] - 1
+            missing[consumer] = left
+            if not left:
+                yield consumer

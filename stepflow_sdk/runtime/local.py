@@ -1,0 +1,263 @@
+"""`LocalRuntime`: flows and components, run by this process."""
+
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import anyio
+
+from stepflow_sdk.errors import BlobNotFound, DefinitionError
+from stepflow_sdk.flows import Flow, load_flow, require_runnable
+from stepflow_sdk.flows.values import plain
+from stepflow_sdk.protocol import BlobId, BlobType, FlowResult, ObservabilityContext
+from stepflow_sdk.protocol.messages import ComponentInfo
+from stepflow_sdk.runtime.assembly import Assembly, Server, from_config, from_servers
+from stepflow_sdk.runtime.blobs import BlobStore, MemoryBlobStore
+from stepflow_sdk.runtime.blocking import BlockingRuntime
+from stepflow_sdk.runtime.callbacks import CallbackHandler, Callbacks
+from stepflow_sdk.runtime.config import Config
+from stepflow_sdk.runtime.config_loader import load_config
+from stepflow_sdk.runtime.engine import DEFAULT_MAX_CONCURRENCY, Engine, RunOptions
+from stepflow_sdk.runtime.events import Observer, guarded
+from stepflow_sdk.runtime.listing import list_components
+from stepflow_sdk.runtime.plugins.plugin import Host
+from stepflow_sdk.runtime.routes import Router
+from stepflow_sdk.runtime.runs import MemoryRunStore, RunStore
+from stepflow_sdk.runtime.steps import StepCaller
+
+__all__ = ["FlowSource", "LocalRuntime"]
+
+FlowSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Flow
+"""The path of a flow's file, its document, or the flow itself."""
+
+
+class LocalRuntime:
+    """Runs flows and calls components in this process.
+
+    Used with ``async with`` it is itself what is used; used with ``with`` it gives a `BlockingRuntime` whose methods have
+    the same names and block. Servers start when they are first needed and are stopped at the end.
+
+    Args:
+        servers: One server, whose components are called by their own paths (``/greet``), or maps from prefixes to servers
+            (``{"text": server}`` for ``/text/greet``). A server is a ``StepflowServer``, which is then served in this
+            process, or a command as a list (``["python", "-m", "my_components"]``), which is started as a subprocess. The
+            builtin components are always under ``/builtin/``.
+        config: Plugins and routes instead of servers; the path of a configuration works too.
+        on_event: Told what happens while flows run; see `RunEvent`.
+        max_concurrency: Steps of one run that may be called at once, for runs that say nothing themselves.
+        blobs: Where blobs are kept; by default in memory.
+        runs: Where the state of runs is kept; by default in memory.
+
+    Raises:
+        DefinitionError: What is given is not a server.
+        InvalidConfig: The configuration cannot be used.
+    """
+
+    def __init__(
+        self,
+        *servers: Server | Mapping[str, Server],
+        config: Config | str | os.PathLike[str] | None = None,
+        on_event: Observer | None = None,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        blobs: BlobStore | None = None,
+        runs: RunStore | None = None,
+    ) -> None:
+        if servers and config is not None:
+            raise DefinitionError("a runtime has either servers or a configuration, not both")
+        self._assembly = from_servers(servers) if config is None else _assembly_of(config)
+        self._router = Router(self._assembly.routes)
+        self._blobs: BlobStore = MemoryBlobStore() if blobs is None else blobs
+        self._caller = StepCaller(self._router, self._assembly.plugins)
+        self._engine = Engine(
+            self._caller,
+            self._blobs,
+            MemoryRunStore() if runs is None else runs,
+            observer=None if on_event is None else guarded(on_event),
+            max_concurrency=max(max_concurrency, 1),
+        )
+        self._exit: AsyncExitStack | None = None
+        self._blocking: BlockingRuntime | None = None
+
+    @classmethod
+    def from_config(
+        cls, config: Config | str | os.PathLike[str] | Mapping[str, Any], *, on_event: Observer | None = None
+    ) -> Self:
+        """A runtime with the plugins and routes of a configuration: its path, its content, or what was loaded.
+
+        Raises:
+            InvalidConfig: It cannot be read or used.
+        """
+        loaded = config if isinstance(config, Config) else load_config(config)
+        return cls(config=loaded, on_event=on_event)
+
+    # ---- its life ---------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._exit is not None:
+            raise DefinitionError("this runtime is running already")
+        async with AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            # Runs end first, then the servers that they used.
+            stack.push_async_callback(self._stop_plugins)
+            runs = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(runs.cancel_scope.cancel)
+            callbacks = Callbacks(self._engine)
+            host = Host(tasks, lambda: CallbackHandler(callbacks), self._blobs, self._engine)
+            for plugin in self._assembly.plugins.values():
+                plugin.start(host)
+            self._engine.start(runs)
+            self._exit = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        stack, self._exit = self._exit, None
+        return None if stack is None else await stack.__aexit__(kind, error, trace)
+
+    async def _stop_plugins(self) -> None:
+        for plugin in self._assembly.plugins.values():
+            await plugin.stop()
+
+    def __enter__(self) -> BlockingRuntime:
+        if self._blocking is not None:
+            raise DefinitionError("this runtime is running already")
+        self._blocking = BlockingRuntime(self)
+        return self._blocking.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        blocking, self._blocking = self._blocking, None
+        if blocking is not None:
+            blocking.__exit__(kind, error, trace)
+
+    # ---- what it does -----------------------------------------------------------------------------------------
+
+    async def execute(self, component: str, input: Any = None, *, run_id: str | None = None) -> Any:
+        """Call one component and return its output.
+
+        Args:
+            component: Its path, as a flow would name it.
+            input: Any JSON value.
+            run_id: What the component is told; by default a new id.
+
+        Raises:
+            InvalidValue: The input is not JSON.
+            ComponentNotFound: There is no such component.
+            WireError: The component failed: the class is that of the error's code.
+            SkipStep: The component asks that its step be skipped.
+            ServerLost: Its server could not be started, or went away.
+        """
+        self._require_running()
+        path = component if component.startswith("/") else f"/{component}"
+        return await self._caller.call(path, plain(input), ObservabilityContext(run_id=run_id or str(uuid.uuid4())))
+
+    async def run(
+        self,
+        flow: FlowSource,
+        input: Any = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        max_concurrency: int | None = None,
+        run_id: str | None = None,
+    ) -> FlowResult:
+        """Run a flow on one input and return its outcome; ``outcome.unwrap()`` gives the value or raises.
+
+        Args:
+            flow: A path, a document or a flow.
+            input: Any JSON value.
+            variables: The values of the flow's variables.
+            overrides: Changes to its steps; see `apply_overrides`.
+            max_concurrency: Steps that may be called at once.
+            run_id: The run's id, a UUID; by default a new one.
+
+        Raises:
+            InvalidFlow: The flow cannot be read, or its checks found an error; nothing has run then.
+            InvalidValue: Input, variables or overrides are wrong; nothing has run then.
+        """
+        results = await self.run_batch(
+            flow, [input], variables=variables, overrides=overrides, max_concurrency=max_concurrency, run_id=run_id
+        )
+        return results[0]
+
+    async def run_batch(
+        self,
+        flow: FlowSource,
+        inputs: Iterable[Any],
+        *,
+        variables: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        max_concurrency: int | None = None,
+        run_id: str | None = None,
+    ) -> list[FlowResult]:
+        """Run a flow on many inputs and return the outcomes in their order; one that fails does not touch the others.
+
+        Args:
+            flow: A path, a document or a flow.
+            inputs: JSON values. What is not a list is asked for the next one when there is room for it.
+            variables: The values of the flow's variables, for all.
+            overrides: Changes to its steps, for all.
+            max_concurrency: Steps that may be called at once, over all inputs.
+            run_id: The run's id, a UUID; by default a new one.
+
+        Raises:
+            InvalidFlow: As for `run`.
+            InvalidValue: As for `run`.
+        """
+        self._require_running()
+        loaded = load_flow(flow)
+        require_runnable(loaded, refuse_errors=True)
+        options = RunOptions(
+            variables={} if variables is None else plain(variables),
+            overrides=None if overrides is None else plain(overrides),
+            max_concurrency=max_concurrency,
+            run_id=run_id,
+        )
+        items = [plain(input) for input in inputs] if isinstance(inputs, Sequence) else map(plain, inputs)
+        flow_id = await self._engine.store_flow(loaded)
+        return await self._engine.run(loaded, items, options, flow_id=flow_id)
+
+    async def put_blob(self, data: Any, type: BlobType | str = BlobType.data) -> BlobId:
+        """Store a JSON value and return its id, the SHA-256 of its canonical text (section f of the flow format).
+
+        Args:
+            data: The value; for ``flow`` a flow's document.
+            type: ``data`` or ``flow``.
+
+        Raises:
+            InvalidValue: The value is not JSON.
+        """
+        return await self._blobs.put(plain(data), BlobType(type))
+
+    async def get_blob(self, blob_id: str) -> Any:
+        """The data of a blob.
+
+        Raises:
+            BlobNotFound: There is none with this id.
+        """
+        blob = await self._blobs.get(blob_id)
+        if blob is None:
+            raise BlobNotFound(f"there is no blob {blob_id[:80]!r}", data={"blob_id": blob_id})
+        return blob.data()
+
+    async def list_components(self) -> list[ComponentInfo]:
+        """The components that flows can use, each under every path that a route gives it; servers are started for it.
+
+        Raises:
+            ServerLost: A server cannot be reached.
+        """
+        self._require_running()
+        return await list_components(self._router, self._assembly.plugins)
+
+    def _require_running(self) -> None:
+        if self._exit is None:
+            raise DefinitionError("the runtime is not running: use it inside `async with` (or `with`)")
+
+
+def _assembly_of(config: Config | str | os.PathLike[str]) -> Assembly:
+    return from_config(config if isinstance(config, Config) else load_config(config))

@@ -1,0 +1,1 @@
+"""Ways to reach components: one plugin for each."""

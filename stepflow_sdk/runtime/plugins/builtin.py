@@ -1,0 +1,97 @@
+"""The builtin components (section d of the flow format)."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stepflow_sdk.errors import ComponentNotFound, InvalidInput
+from stepflow_sdk.flows import did_you_mean
+from stepflow_sdk.protocol import ObservabilityContext
+from stepflow_sdk.protocol.messages import ComponentInfo
+from stepflow_sdk.runtime.plugins import builtin_flows, builtin_values
+from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
+
+__all__ = ["BuiltinPlugin"]
+
+
+class _Component(msgspec.Struct, frozen=True):
+    input: type[msgspec.Struct]
+    output: type[msgspec.Struct]
+    run: Callable[[Host, Any, ObservabilityContext], Awaitable[msgspec.Struct]]
+
+
+class BuiltinPlugin:
+    """Components that need no server: messages, blobs, files and nested flows.
+
+    Args:
+        name: What messages call the plugin.
+        working_directory: Where ``/load_file`` starts; by default here.
+    """
+
+    wraps_errors = True
+
+    def __init__(self, name: str = "builtin", *, working_directory: Path | None = None) -> None:
+        self.name = name
+        self._directory = working_directory or Path()
+        self._host: Host | None = None
+        self._components = {
+            "/create_messages": _Component(
+                builtin_values.CreateMessages, builtin_values.Messages, builtin_values.create_messages
+            ),
+            "/put_blob": _Component(builtin_values.PutBlob, builtin_values.StoredBlob, builtin_values.put_blob),
+            "/get_blob": _Component(builtin_values.GetBlob, builtin_values.BlobData, builtin_values.get_blob),
+            "/load_file": _Component(builtin_values.LoadFile, builtin_values.LoadedFile, self._load_file),
+            "/eval": _Component(builtin_flows.Eval, builtin_flows.Evaluated, builtin_flows.evaluate),
+            "/map": _Component(builtin_flows.Map, builtin_flows.Mapped, builtin_flows.map_flow),
+            "/iterate": _Component(builtin_flows.Iterate, builtin_flows.Iterated, builtin_flows.iterate),
+        }
+
+    def start(self, host: Host) -> None:
+        """See `Plugin.start`."""
+        self._host = host
+
+    async def stop(self) -> None:
+        """See `Plugin.stop`: nothing was started."""
+
+    async def execute(self, call: ComponentCall) -> Any:
+        """See `Plugin.execute`."""
+        component = self._components.get(call.component)
+        if component is None or self._host is None:
+            hint = did_you_mean(call.component, self._components) or f"there are: {', '.join(self._components)}"
+            data = {"component": call.component}
+            raise ComponentNotFound(f"there is no builtin component {call.component!r}; {hint}", data=data)
+        try:
+            input = msgspec.convert(call.input, component.input)
+        except msgspec.ValidationError as error:
+            raise _invalid(call.component, error) from None
+        output = await component.run(self._host, input, call.ids)
+        return {field: getattr(output, field) for field in output.__struct_fields__}
+
+    async def list_components(self) -> list[ComponentInfo]:
+        """See `Plugin.list_components`."""
+        return [
+            ComponentInfo(path, _summary(component.run), _schema(component.input), _schema(component.output))
+            for path, component in self._components.items()
+        ]
+
+    async def _load_file(
+        self, host: Host, input: builtin_values.LoadFile, ids: ObservabilityContext
+    ) -> builtin_values.LoadedFile:
+        """Read a file: JSON and YAML into their values, anything else as text."""
+        return await builtin_values.load_file(self._directory, input)
+
+
+def _invalid(component: str, error: msgspec.ValidationError) -> InvalidInput:
+    message, _, path = str(error).partition(" - at `")
+    problem = {"path": path.rstrip("`") or "$", "message": message}
+    return InvalidInput(f"invalid input of {component}: {problem['path']}: {message}", data={"problems": [problem]})
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    return (function.__doc__ or "").partition("\n")[0]
+
+
+def _schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    return msgspec.json.schema(struct, ref_template="#/$defs/{name}")

@@ -1,0 +1,55 @@
+"""The plugin for a component server that is an object in this process."""
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+import anyio
+
+from stepflow_sdk.runtime.plugins.plugin import ServerHandler
+from stepflow_sdk.runtime.plugins.remote import RemotePlugin
+from stepflow_sdk.transports import Connection, Handler
+
+__all__ = ["MemoryServer", "inprocess_plugin"]
+
+
+class MemoryServer(Protocol):
+    """A server that can be spoken to in memory, such as a ``StepflowServer``."""
+
+    def open_memory(self, handler: Handler, /) -> AbstractAsyncContextManager[Connection]:
+        """Serve one runtime, whose end of the connection is the value; ``handler`` takes the calls back."""
+        ...
+
+
+def inprocess_plugin(name: str, server: MemoryServer) -> RemotePlugin:
+    """A plugin that calls the components of a server in this process, on the event loop of the runtime."""
+
+    @asynccontextmanager
+    async def open_link(handler: ServerHandler) -> AsyncGenerator[_MemoryLink, None]:
+        opened = server.open_memory(handler)
+        connection = await opened.__aenter__()
+        try:
+            yield _MemoryLink(name, connection)
+        finally:
+            # The server's lifespan is left in peace even when the runtime is cancelled; its own limits end it.
+            with anyio.CancelScope(shield=True):
+                await opened.__aexit__(*sys.exc_info())
+
+    return RemotePlugin(name, open_link)
+
+
+class _MemoryLink:
+    def __init__(self, name: str, connection: Connection) -> None:
+        self._name = name
+        self._connection = connection
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
+
+    async def drain(self) -> None:
+        """Nothing waits: messages are handed over at once."""
+
+    def describe_end(self) -> str:
+        return f"the server {self._name!r} closed the connection"

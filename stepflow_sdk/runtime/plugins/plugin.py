@@ -1,0 +1,125 @@
+"""What every plugin is: a way to reach components."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec import Struct
+
+from stepflow_sdk.flows import Flow
+from stepflow_sdk.protocol import FlowResult, ObservabilityContext
+from stepflow_sdk.protocol.messages import ComponentInfo
+from stepflow_sdk.runtime.blobs import BlobStore
+from stepflow_sdk.transports import Handler
+
+__all__ = ["ComponentCall", "FlowRunner", "HandlerFactory", "Host", "Plugin", "ServerHandler"]
+
+
+class ComponentCall(Struct):
+    """One call of a component.
+
+    Attributes:
+        component: Its path as the plugin knows it, with a leading slash.
+        input: Any JSON value, not to be changed.
+        attempt: Counts from 1.
+        ids: The run, flow and step that it is made for.
+    """
+
+    component: str
+    input: Any
+    attempt: int
+    ids: ObservabilityContext
+
+
+class FlowRunner(Protocol):
+    """What plugins ask of the engine."""
+
+    async def flow(self, flow_id: str) -> Flow:
+        """The stored flow with this id.
+
+        Raises:
+            NotFound: There is no such blob.
+            InvalidValue: The blob is no flow, or one that fails its checks.
+        """
+        ...
+
+    async def run_nested(
+        self, flow: Flow, inputs: Sequence[Any], *, parent_run_id: str | None, max_concurrency: int | None = None
+    ) -> list[FlowResult]:
+        """Run a flow on inputs for a step or a component, and return the outcomes in the order of the inputs."""
+        ...
+
+
+class ServerHandler(Handler, Protocol):
+    """What takes the calls that a component server makes."""
+
+    tasks: TaskGroup | None
+    """Where its answers are worked out; set before the connection carries anything."""
+
+    ended: anyio.Event
+    """Set when the connection is over."""
+
+
+class HandlerFactory(Protocol):
+    """Makes a handler for each connection."""
+
+    def __call__(self) -> ServerHandler: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a plugin gets of the runtime that uses it.
+
+    Attributes:
+        tasks: Where its own tasks run; they end when the plugin is stopped.
+        handler: Makes what takes the calls back of a server, one for each connection.
+        blobs: The blobs of the runtime.
+        flows: Its engine.
+    """
+
+    tasks: TaskGroup
+    handler: HandlerFactory
+    blobs: BlobStore
+    flows: FlowRunner
+
+
+class Plugin(Protocol):
+    """A way to reach components. Retries, defaults and limits are the engine's, not a plugin's.
+
+    Attributes:
+        name: What messages call it.
+        wraps_errors: Whether an error of a component is told as ``step "x" failed`` with the error in the stack of its
+            data, as for builtin components (section c.5 of the flow format), instead of as it is.
+    """
+
+    name: str
+    wraps_errors: bool
+
+    def start(self, host: Host) -> None:
+        """Be ready to be called; what takes time waits for the first call."""
+        ...
+
+    async def stop(self) -> None:
+        """End everything that the plugin has started."""
+        ...
+
+    async def execute(self, call: ComponentCall) -> Any:
+        """Call a component and return its output.
+
+        Raises:
+            WireError: The component failed, or is not there.
+            SkipStep: The component asks that its step be skipped.
+            ServerLost: The component could not be reached, or its server went away meanwhile.
+        """
+        ...
+
+    async def list_components(self) -> list[ComponentInfo]:
+        """The components that can be called, with their schemas.
+
+        Raises:
+            WireError: They cannot be listed.
+            ServerLost: The server cannot be reached.
+        """
+        ...

@@ -1,0 +1,240 @@
+"""A plugin for a component server at the other end of a connection, whatever carries it."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+from anyio.abc import TaskStatus
+from msgspec import Raw
+
+from stepflow_sdk.errors import RequestTimeout, ResourceUnavailable, ServerLost, SkipStep, StepflowError, WireError
+from stepflow_sdk.protocol import methods
+from stepflow_sdk.protocol.dialects import PROTOCOL_VERSION
+from stepflow_sdk.protocol.messages import (
+    ComponentExecuteParams,
+    ComponentExecuteResult,
+    ComponentInfo,
+    ComponentListParams,
+    Initialized,
+    InitializeParams,
+)
+from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, ServerHandler
+from stepflow_sdk.transports import Connection
+
+__all__ = ["Link", "RemotePlugin"]
+
+HANDSHAKE_SECONDS = 30.0
+MAX_STARTS = 5
+"""How often a server is started within `START_WINDOW` before it counts as unavailable."""
+
+START_WINDOW = 60.0
+
+_LIST_SECONDS = 60.0
+_FIRST_DELAY = 0.1
+
+_log = logging.getLogger("stepflow_sdk.runtime")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_null = b"null"
+
+
+class Link(Protocol):
+    """A server that was reached."""
+
+    @property
+    def connection(self) -> Connection:
+        """The runtime's end of the conversation."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait while the server is behind with reading."""
+        ...
+
+    def describe_end(self) -> str:
+        """Why the conversation ended."""
+        ...
+
+
+class _Service:
+    """One life of the server."""
+
+    def __init__(self, handler: ServerHandler) -> None:
+        self.handler = handler
+        self.scope = anyio.CancelScope()
+        self.reached = False
+
+
+class RemotePlugin:
+    """Calls the components of one server, which it starts when it is first needed and again when it has died.
+
+    Args:
+        name: What messages call the plugin.
+        open_link: Reaches the server, given the handler of its calls back; the server is stopped at the exit.
+        handshake_timeout: Seconds that the server has to answer ``initialize``.
+        wall: Tells seconds; the clock of the restart budget.
+    """
+
+    wraps_errors = False
+
+    def __init__(
+        self,
+        name: str,
+        open_link: Callable[[ServerHandler], AbstractAsyncContextManager[Link]],
+        *,
+        handshake_timeout: float = HANDSHAKE_SECONDS,
+        wall: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self._open_link = open_link
+        self._handshake_timeout = handshake_timeout
+        self._clock = wall
+        self._host: Host | None = None
+        self._link: Link | None = None
+        self._starting = anyio.Lock()
+        self._starts: deque[float] = deque()
+        self._last_end = ""
+        self._stopping = False
+        self._services: set[_Service] = set()
+
+    def start(self, host: Host) -> None:
+        """See `Plugin.start`."""
+        self._host = host
+        self._stopping = False
+
+    async def stop(self) -> None:
+        """See `Plugin.stop`: the server gets its time to end."""
+        self._stopping = True
+        for service in self._services:
+            if service.reached:
+                service.handler.ended.set()
+            else:
+                service.scope.cancel()
+
+    async def execute(self, call: ComponentCall) -> Any:
+        """See `Plugin.execute`."""
+        link = self._link
+        if link is None or link.connection.closed:
+            link = await self._reach()
+        await link.drain()
+        params = ComponentExecuteParams(call.component, Raw(_encode(call.input)), call.attempt, call.ids)
+        try:
+            result: ComponentExecuteResult = await link.connection.call(methods.EXECUTE, params)
+        except ResourceUnavailable as error:
+            # Either the component said so, or nobody is there any more to say anything.
+            if link.connection.closed:
+                raise ServerLost(error.message) from None
+            raise
+        if result.skipped:
+            raise SkipStep(result.skipped if isinstance(result.skipped, str) else None)
+        return _decode(result.output or _null)
+
+    async def list_components(self) -> list[ComponentInfo]:
+        """See `Plugin.list_components`."""
+        link = self._link
+        if link is None or link.connection.closed:
+            link = await self._reach()
+        try:
+            result = await link.connection.call(methods.LIST, ComponentListParams(), timeout=_LIST_SECONDS)
+        except ResourceUnavailable as error:
+            if link.connection.closed:
+                raise ServerLost(error.message) from None
+            raise
+        components: list[ComponentInfo] = result.components
+        return components
+
+    # ---- the server's life ------------------------------------------------------------------------------------
+
+    async def _reach(self) -> Link:
+        async with self._starting:
+            link = self._link
+            if link is not None and not link.connection.closed:
+                return link
+            if self._host is None or self._stopping:
+                raise ServerLost(f"plugin {self.name!r}: the runtime is not running")
+            await self._spend_start()
+            reached: Link = await self._host.tasks.start(self._serve)
+            return reached
+
+    async def _spend_start(self) -> None:
+        now = self._clock()
+        while self._starts and now - self._starts[0] > START_WINDOW:
+            self._starts.popleft()
+        spent = len(self._starts)
+        if spent >= MAX_STARTS:
+            message = (
+                f"plugin {self.name!r} is unavailable: {spent} starts in {START_WINDOW:.0f} s, and it ended each time"
+            )
+            raise ServerLost(f"{message}; the last time: {self._last_end}", data={"plugin": self.name})
+        self._starts.append(now)
+        if spent > 1:
+            await anyio.sleep(_FIRST_DELAY * 2 ** (spent - 2))
+
+    async def _serve(self, *, task_status: TaskStatus[Link]) -> None:
+        host = self._host
+        if host is None:
+            return
+        service = _Service(host.handler())
+        self._services.add(service)
+        try:
+            with service.scope:
+                await self._converse(service, task_status)
+        except Exception as error:
+            failure = self._start_failure(error)
+            self._last_end = failure.message
+            if not service.reached:
+                raise failure from error
+            _log.warning("%s", failure.message)
+        finally:
+            self._services.discard(service)
+            if service.reached:
+                self._link = None
+        if not service.reached:
+            raise ServerLost(f"plugin {self.name!r} was stopped while it started")
+
+    async def _converse(self, service: "_Service", task_status: TaskStatus[Link]) -> None:
+        async with anyio.create_task_group() as tasks:
+            service.handler.tasks = tasks
+            async with self._open_link(service.handler) as link:
+                await self._shake_hands(link)
+                self._link, service.reached = link, True
+                task_status.started(link)
+                await service.handler.ended.wait()
+                self._last_end = link.describe_end()
+            tasks.cancel_scope.cancel()
+
+    async def _shake_hands(self, link: Link) -> None:
+        connection = link.connection
+        params = InitializeParams(PROTOCOL_VERSION)
+        try:
+            result = await connection.call(methods.INITIALIZE, params, timeout=self._handshake_timeout)
+        except ResourceUnavailable as error:
+            if not connection.closed:
+                raise
+            raise ServerLost(f"plugin {self.name!r} could not be started: {error.message}", flow_code=-32301) from None
+        except RequestTimeout:
+            said = link.describe_end()
+            message = f"plugin {self.name!r} did not answer `initialize` within {self._handshake_timeout:g} s; {said}"
+            raise ServerLost(message, flow_code=-32303) from None
+        except WireError as error:
+            message = f"plugin {self.name!r} does not speak the protocol: its answer to `initialize`: {error.message}"
+            raise ServerLost(f"{message}; {link.describe_end()}", flow_code=-32303) from None
+        if result.server_protocol_version != PROTOCOL_VERSION:
+            message = f"plugin {self.name!r} speaks version {result.server_protocol_version} of the protocol"
+            raise ServerLost(f"{message}, the runtime version {PROTOCOL_VERSION}", flow_code=-32303)
+        connection.notify(methods.INITIALIZED, Initialized())
+
+    def _start_failure(self, error: Exception) -> ServerLost:
+        if isinstance(error, ServerLost):
+            return error
+        cause = error
+        while isinstance(cause, ExceptionGroup) and len(cause.exceptions) == 1:
+            cause = cause.exceptions[0]
+        if isinstance(cause, ServerLost):
+            return cause
+        said = str(cause) if isinstance(cause, StepflowError) else f"{type(cause).__name__}: {cause}"
+        return ServerLost(f"plugin {self.name!r} could not be started: {said}", flow_code=-32301)

@@ -1,0 +1,344 @@
+"""The client end of stdio: a component server as a subprocess, spoken to on its stdin and stdout."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import cast
+
+import anyio
+
+from stepflow_sdk.errors import InvalidRequest, ResourceUnavailable
+from stepflow_sdk.transports.connection import Connection, Handler
+from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, LineSplitter, TooLong, join_lines
+
+__all__ = ["ServerProcess", "open_process"]
+
+STOP_GRACE = 5.0
+"""Seconds that a server has to end by itself when its stdin has been closed."""
+
+TERMINATE_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+_LAST_WORDS = 0.5
+"""Seconds in which the rest of stderr and the exit code may still arrive after one stream has ended."""
+
+_TAIL_BYTES = 8 * 1024
+_LOG_LINE_BYTES = 4 * 1024
+_HIGH_WATER = 1024 * 1024
+_MAX_NOISE = 20
+
+_log = logging.getLogger("stepflow_sdk.transports")
+
+
+@asynccontextmanager
+async def open_process(
+    command: Sequence[str],
+    *,
+    handler: Handler,
+    name: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    stop_grace: float = STOP_GRACE,
+) -> AsyncGenerator["ServerProcess", None]:
+    """Start a component server and stop it at the end, whatever happens.
+
+    The server runs in a session and process group of its own and inherits no descriptors. Its stderr is read
+    all the time and goes, line by line, to the logger ``stepflow_sdk.server.<name>``. At the end its stdin is
+    closed; if it has not ended after ``stop_grace`` seconds its group gets SIGTERM, and 2 seconds later SIGKILL.
+    What is left of its group then goes too.
+
+    Args:
+        command: The program and its arguments; never a shell.
+        handler: What takes the server's calls back.
+        name: Its name in messages and in the log; by default the program's.
+        env: Its whole environment; by default that of this process.
+        cwd: Its working directory.
+        max_message_bytes: The longest line that is read; a longer answer fails its call alone.
+        stop_grace: See above.
+
+    Raises:
+        ResourceUnavailable: The program cannot be started.
+    """
+    process = ServerProcess(handler, name or os.path.basename(command[0]), max_message_bytes)
+    loop = asyncio.get_running_loop()
+    group = {} if sys.platform == "win32" else {"start_new_session": True}
+    try:
+        await loop.subprocess_exec(
+            lambda: _Protocol(process),
+            *command,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            close_fds=True,
+            **group,
+        )
+    except (OSError, ValueError) as error:
+        raise ResourceUnavailable(_spawn_problem(command, cwd, error), data={"command": list(command)}) from None
+    try:
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            await process.stop(stop_grace)
+
+
+def _spawn_problem(command: Sequence[str], cwd: str | os.PathLike[str] | None, error: Exception) -> str:
+    if cwd is not None and not os.path.isdir(cwd):
+        return f"cannot start {command[0]!r}: its working directory {os.fspath(cwd)!r} does not exist"
+    if isinstance(error, FileNotFoundError):
+        return f"cannot start {command[0]!r}: there is no such program on the PATH of the server"
+    said = error.strerror if isinstance(error, OSError) else None
+    return f"cannot start {command[0]!r}: {said or error}"
+
+
+class ServerProcess:
+    """A component server that runs as a subprocess; made by `open_process`.
+
+    Attributes:
+        name: Its name in messages.
+        connection: The conversation with it. It closes when the server ends, with a reason that names the exit code
+            or the signal and shows the end of stderr.
+    """
+
+    def __init__(self, handler: Handler, name: str, max_message_bytes: int) -> None:
+        self.name = name
+        self.connection = Connection(handler, self._send)
+        self._max_message_bytes = max_message_bytes
+        self._lines = LineSplitter(max_message_bytes)
+        self._stderr = _StderrLog(name)
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._stdin: asyncio.WriteTransport | None = None
+        self._exited = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._ended_streams: set[int] = set()
+        self._noise = 0
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._transport.get_pid() if self._transport is not None else 0
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while the server runs."""
+        return self._transport.get_returncode() if self._transport is not None else None
+
+    def stderr_tail(self) -> str:
+        """The last 8 KiB that the server wrote to stderr."""
+        return self._stderr.tail()
+
+    async def wait(self) -> int:
+        """Wait for the end of the process and return its exit code."""
+        await self._exited.wait()
+        return self.returncode or 0
+
+    async def drain(self) -> None:
+        """Wait while more than 1 MiB waits to be read by the server; call it before a new request is made."""
+        while not self._writable.is_set() and not self.connection.closed:
+            await self._writable.wait()
+
+    def describe_end(self) -> str:
+        """How the server ended, in words, with the end of its stderr."""
+        tail = self.stderr_tail().strip()
+        return f"{self._how_it_ended()}{f'; the end of its stderr:{chr(10)}{tail}' if tail else ''}"
+
+    def _how_it_ended(self) -> str:
+        code = self.returncode
+        if code is None:
+            closed = "stdin" if self._ended_streams == {0} else "stdout"
+            return f"the server {self.name!r} closed its {closed} but still runs"
+        if code >= 0:
+            return f"the server {self.name!r} ended with exit code {code}"
+        try:
+            return f"the server {self.name!r} was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"the server {self.name!r} was ended by signal {-code}"
+
+    # ---- the way out ------------------------------------------------------------------------------------------
+
+    def _send(self, frames: list[bytes]) -> None:
+        stdin = self._stdin
+        if stdin is None or stdin.is_closing():
+            return
+        stdin.write(join_lines(frames))
+        # Reading never pauses, or two full pipes would wait for each other for ever. A server that asks without
+        # reading the answers is therefore given up before the answers fill the memory.
+        if stdin.get_write_buffer_size() > 4 * self._max_message_bytes:
+            self.connection.close(f"the server {self.name!r} does not read what it is sent")
+
+    def _pause(self) -> None:
+        self._writable.clear()
+
+    def _resume(self) -> None:
+        self._writable.set()
+
+    # ---- the way in -------------------------------------------------------------------------------------------
+
+    def _started(self, transport: asyncio.SubprocessTransport) -> None:
+        self._transport = transport
+        self._stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
+        self._stdin.set_write_buffer_limits(high=_HIGH_WATER)
+
+    def _received(self, descriptor: int, data: bytes) -> None:
+        if descriptor == 2:
+            self._stderr.feed(data)
+        elif not self.connection.closed:
+            self._take(self._lines.feed(data))
+
+    def _take(self, lines: list[bytes | bytearray | TooLong]) -> None:
+        frames: list[bytes | bytearray] = []
+        for line in lines:
+            if isinstance(line, TooLong):
+                limit = {"limit": self._max_message_bytes}
+                problem = f"the message is longer than {self._max_message_bytes} bytes"
+                self.connection.refuse(line.start, InvalidRequest(problem, data=limit))
+            elif line[:1] in (b"{", b"[") or line.lstrip()[:1] in (b"{", b"["):
+                frames.append(line)
+            elif line.strip():
+                self._note_noise(line)
+        if frames:
+            self.connection.receive(frames)
+
+    def _note_noise(self, line: bytes | bytearray) -> None:
+        # Something printed to stdout. It is no message, and nobody is told but the log, which is not flooded.
+        self._noise += 1
+        if self._noise <= _MAX_NOISE:
+            text = bytes(line[:200]).decode("utf-8", "replace")
+            _log.warning("the server %r wrote a line to stdout that is no message: %s", self.name, text)
+
+    def _stream_ended(self, descriptor: int) -> None:
+        self._ended_streams.add(descriptor)
+        if descriptor == 1:
+            self._take(self._lines.finish())
+        if descriptor == 2:
+            self._stderr.finish()
+        if descriptor == 0:
+            self._writable.set()
+        self._something_ended()
+
+    def _process_exited(self) -> None:
+        self._exited.set()
+        self._something_ended()
+
+    def _something_ended(self) -> None:
+        # The exit code, the last answers and the last words on stderr arrive in any order.
+        if self._exited.is_set() and {1, 2} <= self._ended_streams:
+            self._over()
+        elif self._exited.is_set() or self._ended_streams & {0, 1}:
+            asyncio.get_running_loop().call_later(_LAST_WORDS, self._over)
+
+    def _over(self) -> None:
+        self.connection.close(self.describe_end())
+        self._writable.set()
+
+    # ---- the end ----------------------------------------------------------------------------------------------
+
+    async def stop(self, grace: float = STOP_GRACE) -> None:
+        """End the conversation and the server; see `open_process`."""
+        transport = self._transport
+        if transport is None:
+            return
+        self.connection.flush()
+        self.connection.close("the runtime closed the connection")
+        if self._stdin is not None:
+            self._stdin.close()
+        if not await self._exits_within(grace):
+            self._signal(signal.SIGTERM)
+            if not await self._exits_within(TERMINATE_GRACE):
+                _log.warning("the server %r did not end when told to and is killed", self.name)
+                self._signal(_KILL)
+                await self._exited.wait()
+        # Children of the server that outlive it would be nobody's.
+        self._signal(_KILL)
+        transport.close()
+        await self._gone.wait()
+
+    async def _exits_within(self, seconds: float) -> bool:
+        with anyio.move_on_after(seconds):
+            await self._exited.wait()
+        return self._exited.is_set()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if sys.platform == "win32":
+                if self._transport is not None and not self._exited.is_set():
+                    self._transport.send_signal(number)
+            else:
+                os.killpg(self.pid, number)
+
+
+_KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
+
+
+class _Protocol(asyncio.SubprocessProtocol):
+    """Tells a `ServerProcess` what happens; the event loop's side of it."""
+
+    def __init__(self, process: ServerProcess) -> None:
+        self._process = process
+
+    # The parts of one object: nothing else calls these methods of the process.
+    # ruff: noqa: SLF001
+    # pyright: reportPrivateUsage=false
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._process._started(cast("asyncio.SubprocessTransport", transport))
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._process._received(fd, data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
+        self._process._stream_ended(fd)
+
+    def process_exited(self) -> None:
+        self._process._process_exited()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
+        self._process._gone.set()
+
+    def pause_writing(self) -> None:
+        self._process._pause()
+
+    def resume_writing(self) -> None:
+        self._process._resume()
+
+
+class _StderrLog:
+    """Sends what a server writes to stderr to its logger, and remembers the end of it."""
+
+    def __init__(self, name: str) -> None:
+        self._log = logging.getLogger(f"stepflow_sdk.server.{name}")
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+        self._line = b""
+
+    def feed(self, data: bytes) -> None:
+        self._tail.append(data)
+        self._tail_size += len(data)
+        while self._tail_size - len(self._tail[0]) >= _TAIL_BYTES:
+            self._tail_size -= len(self._tail.popleft())
+        *lines, rest = (self._line + data).split(b"\n")
+        for line in lines:
+            self._write(line)
+        while len(rest) > _LOG_LINE_BYTES:
+            self._write(rest[:_LOG_LINE_BYTES])
+            rest = rest[_LOG_LINE_BYTES:]
+        self._line = rest
+
+    def finish(self) -> None:
+        if self._line:
+            self._write(self._line)
+            self._line = b""
+
+    def tail(self) -> str:
+        return b"".join(self._tail)[-_TAIL_BYTES:].decode("utf-8", "replace")
+
+    def _write(self, line: bytes) -> None:
+        if self._log.isEnabledFor(logging.INFO) and line.strip():
+            self._log.info("%s", line[:_LOG_LINE_BYTES].decode("utf-8", "replace").rstrip())
