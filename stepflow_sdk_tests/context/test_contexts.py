@@ -26,8 +26,7 @@ from stepflow_sdk import (
     errors,
 )
 from stepflow_sdk.protocol import Notification, Request, exception_of, methods
-from stepflow_sdk.protocol.messages import ComponentExecuteParams
-from stepflow_sdk.protocol.messages import InitializeParams
+from stepflow_sdk.protocol.messages import ComponentExecuteParams, InitializeParams
 from stepflow_sdk.protocol.values import ObservabilityContext
 from stepflow_sdk.transports import Connection
 
@@ -190,7 +189,10 @@ async def test_batches_and_runs_have_the_same_shape_from_both_kinds_of_runtime(
 
 
 async def test_which_methods_a_runtime_serves_is_learned_once() -> None:
-    async with calling(server_of_both("learn", lambda ctx: ctx.evaluate_flow_by_id("f", 1)), RUNS) as (execute, runtime):
+    async with calling(server_of_both("learn", lambda ctx: ctx.evaluate_flow_by_id("f", 1)), RUNS) as (
+        execute,
+        runtime,
+    ):
         await execute("/async")
         await execute("/async")
         assert [method for method, _ in runtime.asked] == ["flows/evaluate", "runs/submit", "runs/submit"]

@@ -2,13 +2,16 @@
 
 import json
 import os
+import shlex
 import signal
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stepflow_sdk_tests.e2e.wire import Wire, eventually, serving
+from stepflow_sdk_tests.e2e.wire import PATIENCE, SERVERS, Wire, eventually, serving
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 
@@ -51,7 +54,24 @@ def test_a_wrong_initialize_is_answered_with_invalid_params(params: Any) -> None
         assert wire.receive()["error"]["code"] == -32602
 
 
-VALUES = [None, True, 0, -1, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, 1e-300, -0.0, "", "é\u2028😀\x00", [], {}, [[{}]], {"": None}]
+VALUES: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    2**63 - 1,
+    -(2**63),
+    2**64 - 1,
+    1.5,
+    1e-300,
+    -0.0,
+    "",
+    "é\u2028😀\x00",
+    [],
+    {},
+    [[{}]],
+    {"": None},
+]
 
 
 @pytest.mark.parametrize("component", ["/echo", "/echo/thread"])
@@ -266,7 +286,7 @@ def test_two_hundred_contexts_at_once_do_not_mix_up_their_answers() -> None:
     with serving("careless") as wire:
         for number in range(200):
             wire.execute(number, "/call/back", number)
-        outputs = {}
+        outputs: dict[Any, Any] = {}
         while len(outputs) < 200:
             message = wire.receive()
             match message.get("method"):
@@ -375,10 +395,6 @@ def test_a_component_that_kills_the_process_leaves_no_half_line() -> None:
 
 
 def test_regular_files_serve_as_stdin_and_stdout(tmp_path: Any) -> None:
-    import subprocess
-
-    from stepflow_sdk_tests.e2e.wire import PATIENCE, SERVERS
-
     requests = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"runtime_protocol_version": 1}},
         {"jsonrpc": "2.0", "id": 2, "method": "components/info", "params": {"component": "/echo"}},
@@ -394,10 +410,6 @@ def test_regular_files_serve_as_stdin_and_stdout(tmp_path: Any) -> None:
 @posix_only
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_descriptors_that_are_closed_at_the_start_do_not_upset_it(closed: str) -> None:
-    import shlex
-    import subprocess
-
-    from stepflow_sdk_tests.e2e.wire import PATIENCE, SERVERS
 
     command = f"{shlex.join([sys.executable, str(SERVERS / 'careless.py')])} {closed}"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -423,3 +435,52 @@ def test_a_reader_that_stalls_costs_bounded_memory_and_loses_nothing(component: 
         wire.read_on()
         replies = wire.receive_all(count)
         assert all(len(replies[number]["result"]["output"]) == size for number in range(count))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_twenty_thousand_requests_leave_nothing_behind() -> None:
+    def rounds(count: int) -> None:
+        for start in range(0, count, 500):
+            for number in range(start, start + 500):
+                wire.execute(number, ("/echo", "/echo/thread", "/fail", "/slow/async")[number % 4], {"how": "own"})
+            wire.receive_all(500)
+
+    with serving("careless") as wire:
+        rounds(4000)
+        memory, descriptors, threads = wire.memory(), wire.descriptors(), wire.threads()
+        rounds(20_000)
+        assert wire.memory() - memory < 5_000_000
+        assert wire.descriptors() == descriptors
+        assert wire.threads() <= threads
+
+
+@posix_only
+def test_a_server_ends_when_its_parent_is_killed() -> None:
+    code = f"""
+import subprocess, sys, time
+server = subprocess.Popen([sys.executable, {str(SERVERS / "careless.py")!r}], stdin=subprocess.PIPE)
+print(server.pid, flush=True)
+time.sleep(3600)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
+    try:
+        assert parent.stdout is not None
+        server_id = int(parent.stdout.readline())
+        os.kill(server_id, 0)
+    finally:
+        parent.kill()
+        parent.wait(PATIENCE)
+        parent.stdout.close()  # type: ignore[union-attr]
+    eventually(lambda: not _runs(server_id))
+
+
+def _runs(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    # Where nobody reaps orphans, the dead one stays in the table.
+    stat = Path(f"/proc/{process_id}/stat")
+    return not stat.exists() or ") Z " not in stat.read_text()

@@ -89,7 +89,9 @@ def output(how: str) -> Any:
     deep: Any = None
     for _ in range(100_000):
         deep = [deep]
-    return {"nan": float("nan"), "cycle": cycle, "deep": deep, "object": object(), "int": 2**70, "key": {1: object()}}[how]
+    return {"nan": float("nan"), "cycle": cycle, "deep": deep, "object": object(), "int": 2**70, "key": {1: object()}}[
+        how
+    ]
 
 
 @server.component
