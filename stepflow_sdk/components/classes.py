@@ -220,6 +220,9 @@ def _dataclass(annotation: Any, cls: Any, recognizer: "Recognizer") -> Kind:
                 raise InvalidSignature(f"{cls.__qualname__}.{field.name} is private; give the field a public name")
             exact = False
             continue
+        if field.default is not dataclasses.MISSING and field.name not in getattr(cls, "__slots__", ()):
+            # msgspec's decoder leaves a plain default to the class, where its own encoder does not see it.
+            exact = False
         default: Any = _made(field.default_factory) if field.default is dataclasses.MISSING else field.default
         fields.append(hints.field(field.name, required=required, default=default))
     return Record(fields, cls, annotations=annotations_of(cls), exact=exact)

@@ -24,7 +24,10 @@ def mypy(case: Path) -> set[tuple[int, str]]:
 @pytest.mark.parametrize("name", ["accepted", "refused"])
 def test_a_type_checker_accepts_and_refuses_what_it_should(name: str) -> None:
     case = CASES / f"{name}.py"
-    marks = ((number, re.search(r"# error: ([a-z-]+)$", line)) for number, line in enumerate(case.open(), 1))
+    marks = (
+        (number, re.search(r"# error: ([a-z-]+)$", line))
+        for number, line in enumerate(case.read_text().splitlines(), 1)
+    )
     expected = {(number, mark[1]) for number, mark in marks if mark is not None}
     assert mypy(case) == expected
     assert bool(expected) == (name == "refused")
