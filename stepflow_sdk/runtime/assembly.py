@@ -43,7 +43,7 @@ def from_servers(servers: Sequence[Server | Mapping[str, Server]]) -> Assembly:
         if not isinstance(entry, Mapping):
             single.append(entry)
             continue
-        for name, server in cast("Mapping[str, Server]", entry).items():
+        for name, server in entry.items():
             prefix = name.strip("/")
             if not prefix or "{" in prefix or prefix in named or prefix == "builtin":
                 raise DefinitionError(
@@ -52,7 +52,8 @@ def from_servers(servers: Sequence[Server | Mapping[str, Server]]) -> Assembly:
             named[prefix] = server
     if len(single) > 1:
         raise DefinitionError(
-            f"{len(single)} servers without a name; say under which prefix each answers: LocalRuntime({{'a': …, 'b': …}})"
+            f"{len(single)} servers without a name; say under which prefix each one answers: "
+            "LocalRuntime({'a': …, 'b': …})"
         )
     plugins: dict[str, Plugin] = {"builtin": BuiltinPlugin()}
     routes = [Route(_BUILTIN_PATTERN, (Rule("builtin"),))]
@@ -79,7 +80,8 @@ def _plugin(name: str, server: Server) -> Plugin:
     if callable(getattr(server, "execute", None)):
         return cast("Plugin", server)
     raise DefinitionError(
-        f"an instance of {type(server).__name__} is not a server; give a StepflowServer, a command as a list, or a plugin"
+        f"an instance of {type(server).__name__} is not a server; "
+        "give a StepflowServer, a command as a list, or a plugin"
     )
 
 
@@ -112,9 +114,8 @@ def _imported(name: str, path: str, file: Path | None) -> MemoryServer:
     except ImportError as error:
         raise InvalidConfig(f"{where}plugin {name!r}: cannot import {module_name!r}: {error}") from error
     for part in attribute.split("."):
-        names = vars(found) if hasattr(found, "__dict__") else {}
         if not hasattr(found, part):
-            hint = did_you_mean(part, [known for known in names if not known.startswith("_")])
+            hint = did_you_mean(part, [known for known in dir(found) if not known.startswith("_")])
             said = f"; {hint}" if hint else ""
             raise InvalidConfig(f"{where}plugin {name!r}: {module_name!r} has no {attribute!r}{said}")
         found = getattr(found, part)

@@ -157,11 +157,11 @@ class CallbackHandler:
         else:
             self.tasks.start_soon(self._answer, connection, request, answer)
 
-    def notification(self, connection: Connection, notification: Notification) -> None:
+    def notification(self, connection: Connection, notification: Notification) -> None:  # noqa: ARG002  (see `Handler`)
         """Nothing that servers tell unasked is known here."""
         _log.debug("a server sent the notification %s", notification.method[:80])
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: Connection) -> None:  # noqa: ARG002  (see `Handler`)
         """See `Handler.closed`."""
         self.ended.set()
 

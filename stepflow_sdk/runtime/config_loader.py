@@ -61,8 +61,8 @@ def load_config(
 
     Args:
         source: The path of a ``.yml``, ``.yaml`` or ``.json`` file, or its content as an object.
-        working_directory: What ``workingDirectory`` is relative to; by default the directory of the file, or the current
-            one.
+        working_directory: What ``workingDirectory`` is relative to; by default the directory of the file, or the
+            current one.
         environ: The environment variables that ``args`` and ``env`` may name; by default those of the process.
 
     Raises:
@@ -119,7 +119,8 @@ def _read_plugins(root: Fields, environ: Mapping[str, str]) -> dict[str, PluginC
 
 def _read_plugin(fields: Fields, name: str, environ: Mapping[str, str]) -> PluginConfig:
     fields.need("type", "type: stepflow")
-    match fields.text("type"):
+    kind = fields.text("type") or ""
+    match kind:
         case "builtin":
             fields.only(("type",))
             return BuiltinConfig()
@@ -133,10 +134,10 @@ def _read_plugin(fields: Fields, name: str, environ: Mapping[str, str]) -> Plugi
             if not (module and colon and attribute):
                 fields.refuse(f"'server' of plugin {name!r} is 'module:name', not {server!r}", "server")
             return InProcessConfig(server)
-        case other:
-            hint = _TYPE_HINTS.get(other or "") or did_you_mean(other or "", _KNOWN_TYPES)
+        case _:
+            hint = _TYPE_HINTS.get(kind) or did_you_mean(kind, _KNOWN_TYPES)
             detail = f"{hint}; supported are" if hint else "supported are"
-            fields.refuse(f"plugin {name!r} has the type {other!r}: {detail} {_SUPPORTED}", "type")
+            return fields.refuse(f"plugin {name!r} has the type {kind!r}: {detail} {_SUPPORTED}", "type")
 
 
 def _read_stepflow(fields: Fields, name: str, environ: Mapping[str, str]) -> StdioConfig:

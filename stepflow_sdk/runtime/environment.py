@@ -64,8 +64,8 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
     return value
 
 
-def _read(text: str, at: int, environ: Mapping[str, str], *, depth: int) -> tuple[str, int]:
-    """Read up to the end, or inside braces up to the one that closes them."""
+def _read(text: str, at: int, environ: Mapping[str, str] | None, *, depth: int) -> tuple[str, int]:
+    """Read up to the end, or inside braces up to the one that closes them; without an environment only look for it."""
     if depth > _MAX_NESTING:
         raise ValueError(f"{text[:80]!r}: defaults are nested deeper than {_MAX_NESTING} levels")
     parts: list[str] = []
@@ -84,7 +84,7 @@ def _read(text: str, at: int, environ: Mapping[str, str], *, depth: int) -> tupl
     return "".join(parts), at
 
 
-def _variable(text: str, at: int, environ: Mapping[str, str], depth: int) -> tuple[str, int]:
+def _variable(text: str, at: int, environ: Mapping[str, str] | None, depth: int) -> tuple[str, int]:
     braced = text.startswith("{", at)
     match = _NAME.match(text, at + braced)
     if match is None:
@@ -94,21 +94,15 @@ def _variable(text: str, at: int, environ: Mapping[str, str], depth: int) -> tup
     if braced:
         if text.startswith(":", at):
             at += 2 if text.startswith(":-", at) else 1
-            default, at = _read(text, at, environ if name not in environ else _Anything(), depth=depth + 1)
+            # The default of a variable that is set is read past, whatever it names.
+            used = None if environ is None or name in environ else environ
+            default, at = _read(text, at, used, depth=depth + 1)
         if not text.startswith("}", at):
             raise ValueError(f"{text[:80]!r}: '${{{name}' is never closed")
         at += 1
+    if environ is None:
+        return "", at
     value = environ.get(name, default)
     if value is None:
         raise ValueError(f"the environment variable {name!r} is not set, and {text[:80]!r} gives no default for it")
     return value, at
-
-
-class _Anything(dict[str, str]):
-    """Has every variable: for reading past a default that is not used."""
-
-    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]  # one signature is enough
-        return default or ""
-
-    def __contains__(self, key: object) -> bool:
-        return True

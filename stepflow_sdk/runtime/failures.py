@@ -42,7 +42,7 @@ def internal_failure(step_id: str, component: str, cause: str) -> Failure:
     return _told(INTERNAL, step_id, component, [cause])
 
 
-def routing_failure(component: str, cause: str) -> Failure:
+def routing_failure(cause: str) -> Failure:
     """The failure of a step whose component no plugin serves."""
     return Failure(
         INTERNAL, "error routing component", {"stack": [{"error": "error routing component"}, {"error": cause}]}

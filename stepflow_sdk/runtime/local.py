@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import anyio
+import msgspec
 
-from stepflow_sdk.errors import BlobNotFound, DefinitionError
+from stepflow_sdk.errors import BlobNotFound, DefinitionError, InvalidValue
 from stepflow_sdk.flows import Flow, load_flow, require_runnable
-from stepflow_sdk.flows.values import plain
-from stepflow_sdk.protocol import BlobId, BlobType, FlowResult, ObservabilityContext
+from stepflow_sdk.flows.values import describe, plain
+from stepflow_sdk.protocol import BlobId, BlobType, FlowResult, FlowResultSuccess, ObservabilityContext
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.assembly import Assembly, Server, from_config, from_servers
 from stepflow_sdk.runtime.blobs import BlobStore, MemoryBlobStore
@@ -37,14 +38,14 @@ FlowSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Flow
 class LocalRuntime:
     """Runs flows and calls components in this process.
 
-    Used with ``async with`` it is itself what is used; used with ``with`` it gives a `BlockingRuntime` whose methods have
-    the same names and block. Servers start when they are first needed and are stopped at the end.
+    Used with ``async with`` it is itself what is used; used with ``with`` it gives a `BlockingRuntime` whose methods
+    have the same names and block. Servers start when they are first needed and are stopped at the end.
 
     Args:
-        servers: One server, whose components are called by their own paths (``/greet``), or maps from prefixes to servers
-            (``{"text": server}`` for ``/text/greet``). A server is a ``StepflowServer``, which is then served in this
-            process, or a command as a list (``["python", "-m", "my_components"]``), which is started as a subprocess. The
-            builtin components are always under ``/builtin/``.
+        servers: One server, whose components are called by their own paths (``/greet``), or maps from prefixes to
+            servers (``{"text": server}`` for ``/text/greet``). A server is a ``StepflowServer``, which is then served
+            in this process, or a command as a list (``["python", "-m", "my_components"]``), which is started as a
+            subprocess. The builtin components are always under ``/builtin/``.
         config: Plugins and routes instead of servers; the path of a configuration works too.
         on_event: Told what happens while flows run; see `RunEvent`.
         max_concurrency: Steps of one run that may be called at once, for runs that say nothing themselves.
@@ -114,9 +115,11 @@ class LocalRuntime:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         stack, self._exit = self._exit, None
-        return None if stack is None else await stack.__aexit__(kind, error, trace)
+        if stack is not None:
+            # What went wrong in the block is not the business of the tasks in here, which would wrap it in groups.
+            await stack.aclose()
 
     async def _stop_plugins(self) -> None:
         for plugin in self._assembly.plugins.values():
@@ -218,9 +221,11 @@ class LocalRuntime:
             max_concurrency=max_concurrency,
             run_id=run_id,
         )
+        if isinstance(inputs, (str, bytes, Mapping)):
+            raise InvalidValue(f"inputs are a list with one input for each item, not {describe(inputs)}")
         items = [plain(input) for input in inputs] if isinstance(inputs, Sequence) else map(plain, inputs)
         flow_id = await self._engine.store_flow(loaded)
-        return await self._engine.run(loaded, items, options, flow_id=flow_id)
+        return [_owned(result) for result in await self._engine.run(loaded, items, options, flow_id=flow_id)]
 
     async def put_blob(self, data: Any, type: BlobType | str = BlobType.data) -> BlobId:
         """Store a JSON value and return its id, the SHA-256 of its canonical text (section f of the flow format).
@@ -257,6 +262,13 @@ class LocalRuntime:
     def _require_running(self) -> None:
         if self._exit is None:
             raise DefinitionError("the runtime is not running: use it inside `async with` (or `with`)")
+
+
+def _owned(result: FlowResult) -> FlowResult:
+    # Parts of a result may be parts of the flow, and what the caller does to them must not change the flow.
+    if isinstance(result, FlowResultSuccess):
+        result.result = msgspec.to_builtins(result.result)
+    return result
 
 
 def _assembly_of(config: Config | str | os.PathLike[str]) -> Assembly:

@@ -1,14 +1,14 @@
 """Routes: which plugin serves a component of a flow, and under what name (section e.3 of the flow format)."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 from stepflow_sdk.errors import ComponentNotFound, ExpressionError, InvalidConfig
 from stepflow_sdk.flows import MISSING, did_you_mean, follow, format_path
-from stepflow_sdk.flows.values import PathParts
+from stepflow_sdk.flows.values import PathParts, is_array, is_object
 
 __all__ = ["Condition", "Pattern", "Route", "Router", "Rule", "Target"]
 
@@ -135,8 +135,8 @@ class Route:
 def _unknown_placeholder(pattern: str, rule: Rule, name: str, names: Sequence[str]) -> str:
     if rule.component is None:
         return (
-            f"route {pattern!r}: no placeholder is called 'component', so the rule for plugin {rule.plugin!r} needs a key "
-            f"'component' that says which component is meant"
+            f"route {pattern!r}: no placeholder is called 'component', so the rule for plugin {rule.plugin!r} needs "
+            f"a key 'component' that says which component is meant"
         )
     known = ", ".join(map(repr, names)) or "none"
     hint = did_you_mean(name, names) or f"its placeholders are: {known}"
@@ -212,11 +212,12 @@ class Router:
 
     def paths_of(self, plugin: str, component: str) -> list[str]:
         """The paths in flows under which a component of a plugin can be reached, conditions aside."""
-        paths: list[str] = []
-        for route in self.routes:
-            for rule in route.rules:
-                if rule.plugin == plugin and (path := _invert(route.compiled, rule, component)) is not None:
-                    paths.append(path)
+        paths = [
+            path
+            for route in self.routes
+            for rule in route.rules
+            if rule.plugin == plugin and (path := _invert(route.compiled, rule, component)) is not None
+        ]
         return [path for path in dict.fromkeys(paths) if self._leads_to(path, plugin, component)]
 
     def _leads_to(self, path: str, plugin: str, component: str) -> bool:
@@ -245,10 +246,9 @@ def _holds(conditions: Sequence[Condition], input: Any) -> bool:
 
 def json_equal(one: Any, other: Any) -> bool:
     """Whether two JSON values are the same; ``1``, ``1.0`` and ``true`` are three different ones."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        same: Callable[[Any], bool] = lambda key: key in other and json_equal(one[key], other[key])  # noqa: E731
-        return len(one) == len(other) and all(same(key) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
+    if is_object(one) and is_object(other):
+        return one.keys() == other.keys() and all(json_equal(value, other[key]) for key, value in one.items())
+    if is_array(one) and is_array(other):
         return len(one) == len(other) and all(json_equal(a, b) for a, b in zip(one, other, strict=True))
     return type(one) is type(other) and bool(one == other)
 

@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from stepflow_sdk.flows import Failure
 from stepflow_sdk.protocol import BlobId, FlowResult, FlowResultFailed, ObservabilityContext
+from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.runtime.events import ItemEnded, Observer, StepEnded, StepStarted
 from stepflow_sdk.runtime.failures import Skipped, flow_result
 from stepflow_sdk.runtime.items import Item, Plan
@@ -75,10 +76,14 @@ class Scheduler:
 
     async def run(self) -> None:
         """Run every item to its end; cancelling this cancels the calls of the components."""
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            self._workers = 1
-            await self._work()
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                self._workers = 1
+                await self._work()
+        except ExceptionGroup as group:
+            # The inputs or the store failed; which worker met it says nothing to anybody.
+            raise sole_cause(group) from None
         for item in list(self._active.values()):
             item.give_up()
             await self._end_item(item)

@@ -45,14 +45,14 @@ class StepCaller:
         """Run a step.
 
         Returns:
-            What its dependants see (a JSON value, a `Failure`, or `Skipped`), and the failure of its execution, which is
-            there as well when ``onError`` made a success of it.
+            What its dependants see (a JSON value, a `Failure`, or `Skipped`), and the failure of its execution, which
+            is there as well when ``onError`` made a success of it.
         """
         try:
             target = self.router.route(step.component, input)
         except (ComponentNotFound, ExpressionError) as error:
             # onError covers the execution of the component, not the search for it (section c.3).
-            failure = routing_failure(step.component, error.message)
+            failure = routing_failure(error.message)
             return failure, failure
         plugin = self.plugins[target.plugin]
         try:

@@ -6,9 +6,9 @@ import logging
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -16,6 +16,7 @@ import anyio
 from stepflow_sdk.errors import InvalidRequest, ResourceUnavailable
 from stepflow_sdk.transports.connection import Connection, Handler
 from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, LineSplitter, TooLong, join_lines
+from stepflow_sdk.transports.stderr import StderrLog
 
 __all__ = ["ServerProcess", "open_process"]
 
@@ -28,10 +29,9 @@ TERMINATE_GRACE = 2.0
 _LAST_WORDS = 0.5
 """Seconds in which the rest of stderr and the exit code may still arrive after one stream has ended."""
 
-_TAIL_BYTES = 8 * 1024
-_LOG_LINE_BYTES = 4 * 1024
 _HIGH_WATER = 1024 * 1024
 _MAX_NOISE = 20
+_KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 
 _log = logging.getLogger("stepflow_sdk.transports")
 
@@ -66,17 +66,16 @@ async def open_process(
     Raises:
         ResourceUnavailable: The program cannot be started.
     """
-    process = ServerProcess(handler, name or os.path.basename(command[0]), max_message_bytes)
+    process = ServerProcess(handler, name or Path(command[0]).name, max_message_bytes)
     loop = asyncio.get_running_loop()
-    group = {} if sys.platform == "win32" else {"start_new_session": True}
     try:
         await loop.subprocess_exec(
-            lambda: _Protocol(process),
+            lambda: process,
             *command,
             env=None if env is None else dict(env),
             cwd=cwd,
             close_fds=True,
-            **group,
+            start_new_session=True,
         )
     except (OSError, ValueError) as error:
         raise ResourceUnavailable(_spawn_problem(command, cwd, error), data={"command": list(command)}) from None
@@ -88,7 +87,7 @@ async def open_process(
 
 
 def _spawn_problem(command: Sequence[str], cwd: str | os.PathLike[str] | None, error: Exception) -> str:
-    if cwd is not None and not os.path.isdir(cwd):
+    if cwd is not None and not Path(cwd).is_dir():
         return f"cannot start {command[0]!r}: its working directory {os.fspath(cwd)!r} does not exist"
     if isinstance(error, FileNotFoundError):
         return f"cannot start {command[0]!r}: there is no such program on the PATH of the server"
@@ -96,7 +95,7 @@ def _spawn_problem(command: Sequence[str], cwd: str | os.PathLike[str] | None, e
     return f"cannot start {command[0]!r}: {said or error}"
 
 
-class ServerProcess:
+class ServerProcess(asyncio.SubprocessProtocol):
     """A component server that runs as a subprocess; made by `open_process`.
 
     Attributes:
@@ -110,7 +109,7 @@ class ServerProcess:
         self.connection = Connection(handler, self._send)
         self._max_message_bytes = max_message_bytes
         self._lines = LineSplitter(max_message_bytes)
-        self._stderr = _StderrLog(name)
+        self._stderr = StderrLog(name)
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
         self._exited = asyncio.Event()
@@ -173,21 +172,25 @@ class ServerProcess:
         if stdin.get_write_buffer_size() > 4 * self._max_message_bytes:
             self.connection.close(f"the server {self.name!r} does not read what it is sent")
 
-    def _pause(self) -> None:
+    def pause_writing(self) -> None:
+        """Called by the event loop: the server is behind with reading."""
         self._writable.clear()
 
-    def _resume(self) -> None:
+    def resume_writing(self) -> None:
+        """Called by the event loop: the server has caught up."""
         self._writable.set()
 
     # ---- the way in -------------------------------------------------------------------------------------------
 
-    def _started(self, transport: asyncio.SubprocessTransport) -> None:
-        self._transport = transport
-        self._stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop: the server runs."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+        self._stdin = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
         self._stdin.set_write_buffer_limits(high=_HIGH_WATER)
 
-    def _received(self, descriptor: int, data: bytes) -> None:
-        if descriptor == 2:
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Called by the event loop: the server wrote something."""
+        if fd == 2:
             self._stderr.feed(data)
         elif not self.connection.closed:
             self._take(self._lines.feed(data))
@@ -213,19 +216,25 @@ class ServerProcess:
             text = bytes(line[:200]).decode("utf-8", "replace")
             _log.warning("the server %r wrote a line to stdout that is no message: %s", self.name, text)
 
-    def _stream_ended(self, descriptor: int) -> None:
-        self._ended_streams.add(descriptor)
-        if descriptor == 1:
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
+        """Called by the event loop: a stream has ended."""
+        self._ended_streams.add(fd)
+        if fd == 1 and not self.connection.closed:
             self._take(self._lines.finish())
-        if descriptor == 2:
+        if fd == 2:
             self._stderr.finish()
-        if descriptor == 0:
+        if fd == 0:
             self._writable.set()
         self._something_ended()
 
-    def _process_exited(self) -> None:
+    def process_exited(self) -> None:
+        """Called by the event loop: the process has ended and is reaped."""
         self._exited.set()
         self._something_ended()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
+        """Called by the event loop: the process and all of its streams have ended."""
+        self._gone.set()
 
     def _something_ended(self) -> None:
         # The exit code, the last answers and the last words on stderr arrive in any order.
@@ -272,73 +281,3 @@ class ServerProcess:
                     self._transport.send_signal(number)
             else:
                 os.killpg(self.pid, number)
-
-
-_KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
-
-
-class _Protocol(asyncio.SubprocessProtocol):
-    """Tells a `ServerProcess` what happens; the event loop's side of it."""
-
-    def __init__(self, process: ServerProcess) -> None:
-        self._process = process
-
-    # The parts of one object: nothing else calls these methods of the process.
-    # ruff: noqa: SLF001
-    # pyright: reportPrivateUsage=false
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._process._started(cast("asyncio.SubprocessTransport", transport))
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        self._process._received(fd, data)
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
-        self._process._stream_ended(fd)
-
-    def process_exited(self) -> None:
-        self._process._process_exited()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
-        self._process._gone.set()
-
-    def pause_writing(self) -> None:
-        self._process._pause()
-
-    def resume_writing(self) -> None:
-        self._process._resume()
-
-
-class _StderrLog:
-    """Sends what a server writes to stderr to its logger, and remembers the end of it."""
-
-    def __init__(self, name: str) -> None:
-        self._log = logging.getLogger(f"stepflow_sdk.server.{name}")
-        self._tail: deque[bytes] = deque()
-        self._tail_size = 0
-        self._line = b""
-
-    def feed(self, data: bytes) -> None:
-        self._tail.append(data)
-        self._tail_size += len(data)
-        while self._tail_size - len(self._tail[0]) >= _TAIL_BYTES:
-            self._tail_size -= len(self._tail.popleft())
-        *lines, rest = (self._line + data).split(b"\n")
-        for line in lines:
-            self._write(line)
-        while len(rest) > _LOG_LINE_BYTES:
-            self._write(rest[:_LOG_LINE_BYTES])
-            rest = rest[_LOG_LINE_BYTES:]
-        self._line = rest
-
-    def finish(self) -> None:
-        if self._line:
-            self._write(self._line)
-            self._line = b""
-
-    def tail(self) -> str:
-        return b"".join(self._tail)[-_TAIL_BYTES:].decode("utf-8", "replace")
-
-    def _write(self, line: bytes) -> None:
-        if self._log.isEnabledFor(logging.INFO) and line.strip():
-            self._log.info("%s", line[:_LOG_LINE_BYTES].decode("utf-8", "replace").rstrip())

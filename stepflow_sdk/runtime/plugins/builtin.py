@@ -34,7 +34,7 @@ class BuiltinPlugin:
 
     def __init__(self, name: str = "builtin", *, working_directory: Path | None = None) -> None:
         self.name = name
-        self._directory = working_directory or Path()
+        load_file = builtin_values.FileLoader(working_directory or Path())
         self._host: Host | None = None
         self._components = {
             "/create_messages": _Component(
@@ -42,7 +42,7 @@ class BuiltinPlugin:
             ),
             "/put_blob": _Component(builtin_values.PutBlob, builtin_values.StoredBlob, builtin_values.put_blob),
             "/get_blob": _Component(builtin_values.GetBlob, builtin_values.BlobData, builtin_values.get_blob),
-            "/load_file": _Component(builtin_values.LoadFile, builtin_values.LoadedFile, self._load_file),
+            "/load_file": _Component(builtin_values.LoadFile, builtin_values.LoadedFile, load_file),
             "/eval": _Component(builtin_flows.Eval, builtin_flows.Evaluated, builtin_flows.evaluate),
             "/map": _Component(builtin_flows.Map, builtin_flows.Mapped, builtin_flows.map_flow),
             "/iterate": _Component(builtin_flows.Iterate, builtin_flows.Iterated, builtin_flows.iterate),
@@ -75,12 +75,6 @@ class BuiltinPlugin:
             ComponentInfo(path, _summary(component.run), _schema(component.input), _schema(component.output))
             for path, component in self._components.items()
         ]
-
-    async def _load_file(
-        self, host: Host, input: builtin_values.LoadFile, ids: ObservabilityContext
-    ) -> builtin_values.LoadedFile:
-        """Read a file: JSON and YAML into their values, anything else as text."""
-        return await builtin_values.load_file(self._directory, input)
 
 
 def _invalid(component: str, error: msgspec.ValidationError) -> InvalidInput:

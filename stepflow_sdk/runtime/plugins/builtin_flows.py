@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from stepflow_sdk.errors import InvalidFlow, InvalidInput, RemoteError
 from stepflow_sdk.flows import Flow, parse_flow
+from stepflow_sdk.flows.values import is_object
 from stepflow_sdk.protocol import (
     FlowResult,
     FlowResultFailed,
@@ -95,12 +96,12 @@ async def iterate(host: Host, input: Iterate, ids: ObservabilityContext) -> Iter
     return Iterated(value, max(input.max_iterations, 0), terminated=True)
 
 
-def _output(outcome: FlowResult) -> Any:
+def _output(outcome: FlowResult) -> dict[str, Any]:
     if isinstance(outcome, FlowResultFailed):
         error = outcome.error
         raise RemoteError(error.message, code=error.code, data=error.data)
     value = outcome.result if isinstance(outcome, FlowResultSuccess) else None
-    return value if isinstance(value, dict) else {}
+    return value if is_object(value) else {}
 
 
 def _flow(document: Any, field: str) -> Flow:

@@ -93,9 +93,15 @@ class LoadedFile(Struct):
     metadata: Any
 
 
-async def load_file(directory: Path, input: LoadFile) -> LoadedFile:
+class FileLoader:
     """Read a file; its format is that of the extension (``.json``, ``.yaml``, ``.yml``, else text) unless given."""
-    return await anyio.to_thread.run_sync(_read, directory / input.path, input.format)
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def __call__(self, host: Host, input: LoadFile, ids: ObservabilityContext) -> LoadedFile:  # noqa: ARG002  (the same call for each)
+        """Read it in a worker thread."""
+        return await anyio.to_thread.run_sync(_read, self._directory / input.path, input.format)
 
 
 def _read(path: Path, format: str | None) -> LoadedFile:

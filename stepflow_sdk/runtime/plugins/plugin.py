@@ -65,7 +65,9 @@ class ServerHandler(Handler, Protocol):
 class HandlerFactory(Protocol):
     """Makes a handler for each connection."""
 
-    def __call__(self) -> ServerHandler: ...
+    def __call__(self) -> ServerHandler:
+        """A handler for one connection."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

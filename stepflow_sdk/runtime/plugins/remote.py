@@ -15,6 +15,7 @@ from msgspec import Raw
 from stepflow_sdk.errors import RequestTimeout, ResourceUnavailable, ServerLost, SkipStep, StepflowError, WireError
 from stepflow_sdk.protocol import methods
 from stepflow_sdk.protocol.dialects import PROTOCOL_VERSION
+from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.protocol.messages import (
     ComponentExecuteParams,
     ComponentExecuteResult,
@@ -76,7 +77,7 @@ class RemotePlugin:
         name: What messages call the plugin.
         open_link: Reaches the server, given the handler of its calls back; the server is stopped at the exit.
         handshake_timeout: Seconds that the server has to answer ``initialize``.
-        wall: Tells seconds; the clock of the restart budget.
+        clock: Tells seconds; the clock of the restart budget.
     """
 
     wraps_errors = False
@@ -87,12 +88,12 @@ class RemotePlugin:
         open_link: Callable[[ServerHandler], AbstractAsyncContextManager[Link]],
         *,
         handshake_timeout: float = HANDSHAKE_SECONDS,
-        wall: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._open_link = open_link
         self._handshake_timeout = handshake_timeout
-        self._clock = wall
+        self._clock = clock
         self._host: Host | None = None
         self._link: Link | None = None
         self._starting = anyio.Lock()
@@ -228,12 +229,8 @@ class RemotePlugin:
             raise ServerLost(f"{message}, the runtime version {PROTOCOL_VERSION}", flow_code=-32303)
         connection.notify(methods.INITIALIZED, Initialized())
 
-    def _start_failure(self, error: Exception) -> ServerLost:
-        if isinstance(error, ServerLost):
-            return error
-        cause = error
-        while isinstance(cause, ExceptionGroup) and len(cause.exceptions) == 1:
-            cause = cause.exceptions[0]
+    def _start_failure(self, error: BaseException) -> ServerLost:
+        cause = sole_cause(error)
         if isinstance(cause, ServerLost):
             return cause
         said = str(cause) if isinstance(cause, StepflowError) else f"{type(cause).__name__}: {cause}"
