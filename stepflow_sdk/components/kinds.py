@@ -71,10 +71,12 @@ class Kind(ABC):
         exact: Whether msgspec's decoder for the same annotation refuses whatever the schema refuses. It may
             refuse more: what it refuses is looked at again by `load`.
         pure: Whether values can be read without running code of the user.
+        bounded: Whether it is a scalar with constraints.
     """
 
     exact: bool = True
     pure: bool = True
+    bounded: bool = False
     _takes: frozenset[str] = ALL_TYPES
     _label: str = "a value"
     _keywords: Mapping[str, Any] = MappingProxyType({})

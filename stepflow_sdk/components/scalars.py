@@ -66,6 +66,7 @@ class _Bounded(Kind):
     def __init__(self, bounds: Mapping[str, int | float], *, json_type: str) -> None:
         self._bounds = dict(bounds)
         self._keywords = MappingProxyType({"type": json_type, **bounds})
+        self.bounded = bool(bounds)
 
     def _check(self, number: int | float, path: Path, report: Report) -> None:
         for keyword, bound in self._bounds.items():
@@ -126,6 +127,7 @@ class Text(Kind):
         self._shortest = shortest
         self._longest = longest
         self._pattern = None if pattern is None else re.compile(pattern)
+        self.bounded = not (shortest is None and longest is None and pattern is None)
         keywords = {"minLength": shortest, "maxLength": longest, "pattern": pattern}
         self._keywords = MappingProxyType(
             {"type": "string", **{name: v for name, v in keywords.items() if v is not None}}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .json_types import is_object, json_types
-from .kinds import Definitions, Kind, bare
+from .kinds import Definitions, Described, Kind, Named, bare
 from .problems import Path, Report, shown
 from .scalars import Integer, Number
 
@@ -26,6 +26,9 @@ class Union(Kind):
         self._members = tuple(members)
         self._tag = tag
         self._tagged = dict(tagged or {})
+        # msgspec (0.22.0) corrupts memory when it frees the type of a union of a bounded scalar and a
+        # container, so it must not even see one: the exact way reads these.
+        self.exact = not (any(_is_bounded(member) for member in members) and any(map(_is_container, members)))
 
     def takes(self) -> frozenset[str]:
         """See `Kind.takes`."""
@@ -108,6 +111,21 @@ class Union(Kind):
             best = report.trial()
             self.refuse(value, path, best)
         return None, best
+
+
+def _is_bounded(kind: Kind) -> bool:
+    while isinstance(kind, Described):
+        kind = kind.inner
+    return kind.bounded
+
+
+def _is_container(kind: Kind) -> bool:
+    while isinstance(kind, Described):
+        kind = kind.inner
+    # A named kind may still be on its way; but for enums these are containers anyway.
+    if isinstance(kind, Named) and not hasattr(kind, "target"):
+        return True
+    return not kind.takes().isdisjoint({"array", "object"})
 
 
 class _Nothing(Kind):

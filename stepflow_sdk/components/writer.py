@@ -15,6 +15,7 @@ __all__ = ["make_writer"]
 
 _encode = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
+_check_syntax = msgspec.json.Decoder(msgspec.Raw).decode
 
 Write = Callable[[Any], bytes]
 
@@ -36,10 +37,11 @@ def make_writer(kind: Kind, annotation: Any) -> Write:
     if not all(part.exact and part.pure for part in parts):
         return exactly
     try:
-        unpack = msgspec.msgpack.Decoder(annotation).decode
+        check = msgspec.json.Decoder(annotation).decode
     except Exception:  # a type beyond msgspec
         return exactly
-    return _typed_writer(exactly, unpack)
+    taken = frozenset(json_type for part in parts for json_type in part.takes())
+    return _typed_writer(exactly, check, integers="integer" in taken, nulls="null" in taken)
 
 
 def _text_writer(exactly: Write) -> Write:
@@ -57,29 +59,34 @@ def _text_writer(exactly: Write) -> Write:
 def _any_writer(exactly: Write) -> Write:
     def write(output: Any) -> bytes:
         try:
-            # MessagePack has no integers beyond 64 bits; JSON would take them without a word.
-            _pack(output)
             encoded = _encode(output)
+            # A Raw is copied as it is, and integers beyond 64 bits, which MessagePack has not, are written.
+            _check_syntax(encoded)
+            _pack(output)
         except Exception:
             return exactly(output)
-        # msgspec writes NaN as null and a decimal NaN as text, so where these stand a closer look is due.
-        if b"null" in encoded or b'"NaN"' in encoded or b'Infinity"' in encoded:
+        # msgspec writes NaN as null and a decimal NaN as text; only a Raw has a line feed.
+        if b"null" in encoded or b"\n" in encoded or b'"NaN"' in encoded or b'Infinity"' in encoded:
             return exactly(output)
         return encoded
 
     return write
 
 
-def _typed_writer(exactly: Write, unpack: Callable[[bytes], Any]) -> Write:
+def _typed_writer(exactly: Write, check: Callable[[bytes], Any], *, integers: bool, nulls: bool) -> Write:
     def write(output: Any) -> bytes:
         try:
-            # The round trip through MessagePack checks, in C, every value below as it is now: a struct that
-            # was built right may have been changed since.
-            unpack(_pack(output))
             encoded = _encode(output)
+            # Reading it back checks, in C, every value as it is now: a struct that was built right may have
+            # been changed since.
+            check(encoded)
+            if integers:
+                _pack(output)
         except Exception:
             return exactly(output)
-        return exactly(output) if b"null" in encoded else encoded
+        if (nulls and b"null" in encoded) or b"\n" in encoded:
+            return exactly(output)
+        return encoded
 
     return write
 

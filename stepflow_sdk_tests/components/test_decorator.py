@@ -133,7 +133,9 @@ def test_what_cannot_be_served_is_refused_with_the_fix(function: Any, words: lis
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": float("nan")}, {"max_concurrency": 0}, {"timeout": "3"}])
+@pytest.mark.parametrize(
+    "options", [{"timeout": 0}, {"timeout": float("nan")}, {"max_concurrency": 0}, {"timeout": "3"}]
+)
 def test_senseless_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(DefinitionError, match=next(iter(options))):
         spec_of(lambda: None, path="x", **options)
