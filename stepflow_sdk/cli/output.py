@@ -1,0 +1,127 @@
+"""Output: results alone on stdout, everything else on stderr."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import msgspec
+
+from stepflow_sdk.cli.arguments import UsageError
+from stepflow_sdk.errors import WireError
+from stepflow_sdk.flows import dump_yaml
+from stepflow_sdk.flows.values import is_array, is_object
+
+__all__ = ["Output", "as_json", "as_yaml", "check_writable", "explain", "say"]
+
+_YAML = (".yaml", ".yml")
+
+
+def say(text: str) -> None:
+    """Write a line for people to stderr."""
+    stream = sys.stderr
+    if stream is not None:
+        encoding = stream.encoding or "utf-8"
+        stream.write(f"{text.encode(encoding, 'replace').decode(encoding)}\n")
+        stream.flush()
+
+
+def explain(error: WireError) -> str:
+    """One error in lines for people: code, message, and each problem of an input with its path."""
+    lines = [f"[{error.code}] {error.message}"]
+    problems: object = error.data.get("problems") if is_object(error.data) else None
+    if is_array(problems) and len(problems) > 1:
+        lines += [
+            f"  {problem.get('path')}: {problem.get('message')}" for problem in problems[:20] if is_object(problem)
+        ]
+    return "\n".join(lines)
+
+
+class Output:
+    """Stdout, taken aside while a command runs.
+
+    Servers in this process print, and so do the modules they come from: until the end, descriptor 1 is stderr.
+    """
+
+    def __init__(self) -> None:
+        self._stream: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stdout is None:
+            raise UsageError("stdout is closed; results go there")
+        sys.stdout.flush()
+        self._stream = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None and sys.stdout is not None:
+            sys.stdout.flush()
+            os.dup2(stream.fileno(), 1)
+            stream.close()
+
+    def write(self, text: str) -> None:
+        """Write text to the stdout that the command was started with."""
+        if self._stream is not None:
+            self._stream.write(text.encode("utf-8", "replace"))
+            self._stream.flush()
+
+    def write_value(self, value: Any, file: str | None = None) -> None:
+        """Write a value to a file, or to stdout: as YAML when the name of the file ends so, else as JSON.
+
+        Raises:
+            UsageError: The file cannot be written.
+        """
+        text = as_yaml(value) if file is not None and file.lower().endswith(_YAML) else as_json(value)
+        if file is None:
+            self.write(text)
+        else:
+            _replace(Path(file), text)
+
+
+def as_json(value: Any) -> str:
+    """A value as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+def as_yaml(value: Any) -> str:
+    """A value as YAML."""
+    return dump_yaml(msgspec.to_builtins(value))
+
+
+def check_writable(file: str | None) -> None:
+    """Find out before a long run that its result could not be written.
+
+    Raises:
+        UsageError: The directory is not there.
+    """
+    if file is not None and (Path(file).is_dir() or not Path(file).absolute().parent.is_dir()):
+        problem = "is a directory" if Path(file).is_dir() else "its directory does not exist"
+        raise UsageError(f"--output {file}: {problem}")
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    try:
+        if file.exists() and not file.is_file():
+            file.write_text(text, "utf-8")
+            return
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.absolute().parent, delete=False) as stream:
+            stream.write(text)
+        temporary = Path(stream.name)
+        try:
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(file)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(f"--output {file}: cannot be written: {error.strerror or error}") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,119 @@
+"""What is told on stderr while a flow runs."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from stepflow_sdk.flows import Failure
+from stepflow_sdk.flows.values import is_array, is_object
+from stepflow_sdk.protocol import FlowResultFailed
+from stepflow_sdk.runtime import ItemEnded, RunEnded, RunEvent, RunStarted, StepEnded, StepStarted
+
+__all__ = ["JsonProgress", "TextProgress", "causes"]
+
+Write = Callable[[str], None]
+
+_MOST_NESTED_LINES: Final = 100
+_LONGEST_MESSAGE: Final = 160
+
+
+class JsonProgress:
+    """Each event as one line of JSON: its name under ``event`` and its fields."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+
+    def __call__(self, event: RunEvent) -> None:
+        """Tell one event; the value of an item is left out, for it is the outcome on stdout."""
+        if isinstance(event, ItemEnded):
+            outcome = "failed" if isinstance(event.result, FlowResultFailed) else "ended"
+            fields: dict[str, Any] = {"run_id": event.run_id, "item": event.item, "outcome": outcome}
+        else:
+            fields = msgspec.to_builtins(event)
+        name = type(event).__name__
+        self._write(msgspec.json.encode({"event": f"{name[0].lower()}{name[1:]}", **fields}).decode())
+
+
+class TextProgress:
+    """Steps as lines for people: when they start and when they end, with their time; nested runs are indented."""
+
+    def __init__(self, write: Write, width: int = 8) -> None:
+        self._write = write
+        self._width = width
+        self._depths: dict[str, int] = {}
+        self._many: dict[str, bool] = {}
+        self._lines: dict[str, int] = {}
+        self.counts = {"completed": 0, "failed": 0, "skipped": 0, "default": 0}
+
+    def __call__(self, event: RunEvent) -> None:
+        """Tell one event."""
+        match event:
+            case RunStarted():
+                self._run_started(event)
+            case StepStarted():
+                if not self._depths.get(event.run_id):
+                    self._tell(event.run_id, f"{'start':<9}{event.step_id:<{self._width}}  {event.component}")
+            case StepEnded():
+                self._step_ended(event)
+            case RunEnded():
+                self._run_ended(event)
+            case ItemEnded():
+                pass
+
+    def _run_started(self, event: RunStarted) -> None:
+        depth = self._depths.get(event.parent_run_id or "", -1) + 1
+        self._depths[event.run_id] = depth
+        self._many[event.run_id] = event.items != 1
+        name = event.flow_name or "a flow without a name"
+        if depth:
+            count = "" if event.items in (None, 1) else f" on {event.items} inputs"
+            self._tell(event.run_id, f"{'flow':<9}{name}{count}", above=1)
+        else:
+            self._write(f"flow     {name}")
+            self._write(f"run      {event.run_id}")
+
+    def _step_ended(self, event: StepEnded) -> None:
+        status = "default" if event.status == "completed" and event.failure is not None else event.status
+        self.counts[status] = self.counts.get(status, 0) + 1
+        word = "done" if status == "completed" else status
+        name = f"{event.step_id}[{event.item}]" if self._many.get(event.run_id) else event.step_id
+        line = f"{word:<9}{name:<{self._width}}  {event.seconds:8.3f} s"
+        if event.failure is not None:
+            line += f"  {_short(event.failure)}"
+        elif event.reason:
+            line += f"  {event.reason[:_LONGEST_MESSAGE]}"
+        self._tell(event.run_id, line)
+
+    def _run_ended(self, event: RunEnded) -> None:
+        if self._depths.pop(event.run_id, 0):
+            return
+        counts = self.counts
+        parts = [f"{sum(counts.values())} steps"]
+        parts += [f"{counts[status]} {status}" for status in ("failed", "skipped") if counts[status]]
+        if counts["default"]:
+            parts.append(f"{counts['default']} with its default after a failure")
+        self._write(f"{event.status} in {event.seconds:.3f} s: {', '.join(parts)}")
+
+    def _tell(self, run_id: str, line: str, *, above: int = 0) -> None:
+        depth = self._depths.get(run_id, 0)
+        count = self._lines[run_id] = self._lines.get(run_id, 0) + 1
+        if depth and count > _MOST_NESTED_LINES:
+            if count > _MOST_NESTED_LINES + 1:
+                return
+            line = "…"
+        self._write(f"{'  ' * (depth + 1 - above)}{line}")
+
+
+def _short(failure: Failure) -> str:
+    told = causes(failure.data) or [failure.message]
+    text = " ".join(told[-1].split())
+    return f"[{failure.code}] {text if len(text) <= _LONGEST_MESSAGE else f'{text[: _LONGEST_MESSAGE - 1]}…'}"
+
+
+def causes(data: Any) -> list[str]:
+    """The story in the stack of an error's data (section c.5 of the flow format), outermost first."""
+    stack: object = data.get("stack") if is_object(data) else None
+    if not is_array(stack):
+        return []
+    return [str(entry["error"]) for entry in stack if is_object(entry) and entry.get("error")]
