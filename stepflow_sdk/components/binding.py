@@ -106,13 +106,16 @@ def _general_binder(
 ) -> Bind:
     steps = [(parameter.name, parameter.role, parameter.annotation, parameter.keyword) for parameter in parameters]
 
+    has_fields = any(parameter.role == "field" for parameter in parameters)
+
     def bind(raw: Any, path_params: Mapping[str, str], inject: Mapping[type, Any]) -> Bound:
-        value = None if read is None else read(raw)
+        value: Any = None if read is None else read(raw)
+        fields = iter(_astuple(value) if has_fields else ())
         positional: list[Any] = []
         named: dict[str, Any] = {}
         for name, role, annotation, keyword in steps:
             if role == "field":
-                argument = getattr(value, name)
+                argument = next(fields)
             elif role == "input":
                 argument = value
             elif role == "injected":

@@ -145,19 +145,17 @@ class _Maker:
     def _fields(self, parameters: Sequence[Parameter]) -> tuple[Kind, Callable[[Any], Any]]:
         annotations: list[tuple[str, Any, Any]] = []
         fields: list[Field] = []
-        for parameter in parameters:
+        for index, parameter in enumerate(parameters):
             required = parameter.default is EMPTY
             kind = self.kind(parameter.annotation, f"parameter {parameter.name!r}")
             shown = ABSENT if required else shown_default(parameter.default)
             said = self._docs.names.get(parameter.name)
-            fields.append(
-                Field(parameter.name, parameter.name, kind, required=required, default=shown, description=said)
-            )
+            fields.append(Field(parameter.name, f"a{index}", kind, required=required, default=shown, description=said))
             default = msgspec.NODEFAULT if required else parameter.default
             annotations.append((parameter.name, parameter.annotation, default))
-        made = make_arguments("Arguments", [(name, Any, default) for name, _, default in annotations])
+        made = make_arguments([(name, Any, default) for name, _, default in annotations])
         record = Record(fields, made, annotations={"title": f"{self._name} input"})
-        decode = fast_decoder(record, lambda: make_arguments("Arguments", annotations))
+        decode = fast_decoder(record, lambda: make_arguments(annotations))
         return record, Reader(record, decode).read
 
 

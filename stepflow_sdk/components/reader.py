@@ -76,19 +76,21 @@ def fast_decoder(kind: Kind, make_type: Callable[[], Any]) -> Callable[[Any], An
         return None
 
 
-def make_arguments(name: str, fields: Sequence[tuple[str, Any, Any]]) -> type[msgspec.Struct]:
+def make_arguments(fields: Sequence[tuple[str, Any, Any]]) -> type[msgspec.Struct]:
     """Return a struct class for the parameters of a function, each ``(name, annotation, default)``.
 
-    The default is the very object that the function has, or NODEFAULT.
+    The default is the very object that the function has, or NODEFAULT. The attributes are ``a0``, ``a1`` and
+    so on, since not every parameter's name can be one.
     """
     return msgspec.defstruct(
-        name,
+        "Arguments",
         [
-            (field, annotation)
+            (f"a{index}", annotation)
             if default is msgspec.NODEFAULT
-            else (field, annotation, msgspec.field(default_factory=_same(default)))
-            for field, annotation, default in fields
+            else (f"a{index}", annotation, msgspec.field(default_factory=_same(default)))
+            for index, (_, annotation, default) in enumerate(fields)
         ],
+        rename={f"a{index}": name for index, (name, _, _) in enumerate(fields)},
         kw_only=True,
     )
 

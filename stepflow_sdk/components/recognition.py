@@ -131,7 +131,7 @@ class Recognizer:
     def _container(self, annotation: Any, origin: Any, args: tuple[Any, ...], constraints: Constraints) -> Kind | None:
         lengths: dict[str, Any] = {"shortest": constraints.shortest, "longest": constraints.longest}
         if origin is tuple:
-            return self._tuple(args)
+            return self._tuple(args, bare=not hasattr(annotation, "__args__"))
         if origin in _DICTS:
             keys, values = args or (str, Any)
             return Dictionary(self._key(keys, annotation), self.kind(values), **lengths)
@@ -151,12 +151,10 @@ class Recognizer:
             return Array(items, set if origin in _SETS else frozenset, unique=True, **lengths)
         return None
 
-    def _tuple(self, args: tuple[Any, ...]) -> Kind:
+    def _tuple(self, args: tuple[Any, ...], *, bare: bool) -> Kind:
         if len(args) == 2 and args[1] is Ellipsis:
             return Array(self.kind(args[0]), tuple)
-        if args == ((),):  # tuple[()] before Python 3.11 said it so
-            args = ()
-        if not args:
+        if bare:
             return Array(Anything(), tuple)
         return Fixed([self.kind(arg) for arg in args])
 

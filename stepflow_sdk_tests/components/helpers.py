@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepflow_sdk.components import ComponentSpec, Router
+from stepflow_sdk.components import ComponentSpec, Input, Router
 
 
 def spec_of(function: Callable[..., Any], **options: Any) -> ComponentSpec:
@@ -30,3 +30,9 @@ def problems(error: BaseException) -> list[str]:
     """Return the paths of the problems in an error, in order."""
     data: Any = getattr(error, "data", None)
     return [problem["path"] for problem in data["problems"]]
+
+
+def whole(annotation: Any) -> Any:
+    """Return an annotation, known only at run time, as that of a whole input."""
+    generic: Any = Input
+    return generic[annotation]

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from stepflow_sdk.components import ComponentSpec, Input, Router
+from stepflow_sdk.components import ComponentSpec, Router
 from stepflow_sdk.errors import ComponentError, DefinitionError, InvalidInput
 
+from .helpers import whole
 from .types import types, values
 
 _SETTINGS = settings(
@@ -17,15 +18,27 @@ _SETTINGS = settings(
 )
 
 
-def _component(taken: Any, given_back: Any) -> ComponentSpec:
+def _served(taken: Any, given_back: Any) -> ComponentSpec:
     router = Router()
 
     def served(value: Any) -> Any:
         return value
 
-    served.__annotations__ = {"value": Input[taken], "return": given_back}
-    router.component(served)
+    served.__annotations__ = {"value": whole(taken), "return": given_back}
+    try:
+        router.component(served)
+    except DefinitionError as error:
+        # A union may be drawn of two structs with one tag: refused, and rightly.
+        assume("tag" not in str(error))
+        raise
     return router.specs[0]
+
+
+def _encoded(spec: ComponentSpec, output: Any) -> bytes | str:
+    try:
+        return spec.encode(output)
+    except ComponentError as error:
+        return str(error)
 
 
 def _accepts(schema: dict[str, Any], value: Any) -> bool:
@@ -34,25 +47,19 @@ def _accepts(schema: dict[str, Any], value: Any) -> bool:
 
 
 def _binds(spec: ComponentSpec, raw: bytes) -> bool:
+    refusal: InvalidInput | None = None
     try:
         spec.bind(raw, {}, {})
     except InvalidInput as error:
-        note(str(error))
-        assert error.data["problems"]
-        return False
-    return True
+        refusal = error
+    assert refusal is None or refusal.data["problems"]
+    return refusal is None
 
 
 @_SETTINGS
 @given(st.data())
 def test_an_input_is_accepted_exactly_when_its_schema_accepts_it(data: st.DataObject) -> None:
-    taken = data.draw(types())
-    try:
-        spec = _component(taken, Any)
-    except DefinitionError as error:
-        # Two structs of one name and tag, drawn into one union: refused, and rightly.
-        assert "tag" in str(error)
-        return
+    spec = _served(data.draw(types()), Any)
     for _ in range(4):
         value = data.draw(values(spec.input_schema))
         assert _binds(spec, json.dumps(value).encode()) == _accepts(spec.input_schema, value)
@@ -62,35 +69,28 @@ def test_an_input_is_accepted_exactly_when_its_schema_accepts_it(data: st.DataOb
 @given(st.data())
 def test_what_was_accepted_as_an_input_comes_out_again_and_fits_the_output_schema(data: st.DataObject) -> None:
     taken = data.draw(types())
-    try:
-        spec = _component(taken, taken)
-    except DefinitionError:
-        return
+    spec = _served(taken, taken)
     raw = json.dumps(data.draw(values(spec.input_schema))).encode()
     try:
         call = spec.bind(raw, {}, {})
     except InvalidInput:
         return
-    try:
-        encoded = spec.encode(call())
-    except ComponentError as error:
-        assert "64 bits" in str(error)
-        return
-    assert _accepts(spec.output_schema, json.loads(encoded))
+    encoded = _encoded(spec, call())
+    if isinstance(encoded, str):
+        # Inputs may hold any integer; the wire of an output has 64 bits.
+        assert "64 bits" in encoded
+    else:
+        assert _accepts(spec.output_schema, json.loads(encoded))
 
 
 @_SETTINGS
 @given(st.data())
 def test_an_output_is_accepted_exactly_when_its_schema_accepts_it(data: st.DataObject) -> None:
-    try:
-        spec = _component(Any, data.draw(types()))
-    except DefinitionError:
-        return
+    spec = _served(Any, data.draw(types()))
     value = data.draw(values(spec.output_schema))
-    try:
-        encoded = spec.encode(value)
-    except ComponentError as error:
-        assert "64 bits" in str(error) or not _accepts(spec.output_schema, value)
+    encoded = _encoded(spec, value)
+    if isinstance(encoded, str):
+        assert "64 bits" in encoded or not _accepts(spec.output_schema, value)
     else:
         assert json.loads(encoded) == value
         assert _accepts(spec.output_schema, value)
@@ -99,8 +99,5 @@ def test_an_output_is_accepted_exactly_when_its_schema_accepts_it(data: st.DataO
 @_SETTINGS
 @given(types(), st.binary(max_size=40))
 def test_any_bytes_give_a_call_or_an_invalid_input(taken: Any, raw: bytes) -> None:
-    try:
-        spec = _component(taken, Any)
-    except DefinitionError:
-        return
+    spec = _served(taken, Any)
     _binds(spec, raw)

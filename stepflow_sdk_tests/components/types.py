@@ -132,25 +132,42 @@ def _composed(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     def both(make: Callable[..., Any]) -> st.SearchStrategy[Any]:
         return st.tuples(inner, inner).map(lambda pair: make(*pair))
 
+    def of(generic: Any, items: st.SearchStrategy[Any] = inner) -> st.SearchStrategy[Any]:
+        return items.map(lambda item: generic[item])
+
+    hashable = st.sampled_from(_HASHABLE)
     return st.one_of(
-        inner.map(lambda item: list[item]),
-        inner.map(lambda item: dict[str, item]),
-        inner.map(lambda item: tuple[item, ...]),
-        inner.map(lambda item: Sequence[item]),
-        inner.map(lambda item: Optional[item]),
-        st.sampled_from(_HASHABLE).map(lambda item: set[item]),
-        st.sampled_from(_HASHABLE).map(lambda item: frozenset[item]),
-        both(lambda one, two: tuple[one, two]),
-        both(lambda one, two: Union[one, two]),
+        *(of(list), of(Sequence), of(Optional), of(set, hashable), of(frozenset, hashable)),
+        inner.map(lambda item: _generic(dict, str, item)),
+        inner.map(lambda item: _generic(tuple, item, ...)),
+        both(lambda one, two: _generic(tuple, one, two)),
+        both(lambda one, two: _generic(Union, one, two)),
         both(_struct),
-        both(lambda one, two: make_dataclass("Made", [("one", one), ("two", two, field(default=None))])),
-        both(lambda one, two: TypedDict("Made", {"one": one, "two": NotRequired[two]})),  # type: ignore[operator]
+        both(
+            lambda one, two: make_dataclass(
+                "Made", [("one", one), ("two", _generic(Optional, two), field(default=None))]
+            )
+        ),
+        both(lambda one, two: _made_typed_dict({"one": one, "two": _generic(NotRequired, two)})),
         both(lambda one, two: NamedTuple("Made", [("one", one), ("two", two)])),
     )
 
 
+def _generic(generic: Any, *args: Any) -> Any:
+    return generic[args if len(args) > 1 else args[0]]
+
+
+def _made_typed_dict(fields: Any) -> Any:
+    make: Any = TypedDict
+    return make("Made", fields)
+
+
+def _dataclass(one: Any, two: Any) -> Any:
+    return make_dataclass("Made", [("one", one), ("two", _generic(Optional, two), field(default=None))])
+
+
 def _struct(one: Any, two: Any) -> Any:
-    return msgspec.defstruct("Made", [("one", one), ("two", two | None if two is not None else None, None)])
+    return msgspec.defstruct("Made", [("one", one), ("two", _generic(Optional, two), None)])
 
 
 def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
