@@ -15,12 +15,12 @@ from stepflow_sdk.components.router import Router
 from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.context import BlockingContext, StepflowContext
 from stepflow_sdk.context.base import Call, ContextBase
-from stepflow_sdk.context.client import RuntimeClient
+from stepflow_sdk.context.client import RuntimeClient, RuntimeProfile
 from stepflow_sdk.context.current import CURRENT
 from stepflow_sdk.errors import MethodNotFound, NotInitialized, ResourceUnavailable, SkipStep, WireError
 from stepflow_sdk.protocol import Notification, Request, decode_params, methods
-from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.protocol.dialects import initialize_result, read_initialize
+from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.protocol.messages import (
     ComponentExecuteParams,
     ComponentExecuteResult,
@@ -58,12 +58,18 @@ class Service:
 
 
 class Dispatcher:
-    """Answers the requests of one connection; a `Handler`."""
+    """Answers the requests of one connection; a `Handler`.
 
-    def __init__(self, service: Service) -> None:
+    Args:
+        service: What all connections share.
+        profile: What is known of the runtime, where connections are too short for ``initialize`` to come on each.
+            Without it nothing is served before that.
+    """
+
+    def __init__(self, service: Service, profile: RuntimeProfile | None = None) -> None:
         self._service = service
-        self._initialized = False
-        self._client: RuntimeClient | None = None
+        self._profile = RuntimeProfile(service.call_timeout) if profile is None else profile
+        self._initialized = profile is not None
         self._executions: set[Execution] = set()
         self._lane = Lane()
         self._methods: Mapping[str, Callable[[Connection, Request], None]] = {
@@ -75,6 +81,9 @@ class Dispatcher:
 
     def request(self, connection: Connection, request: Request) -> None:
         """Answer a request, now or when its component has ended."""
+        if connection.on_congestion is None:
+            connection.on_congestion = self._hold
+            connection.peer.error_codes = self._profile.error_codes
         try:
             serve = self._methods.get(request.method)
             if serve is None:
@@ -100,9 +109,9 @@ class Dispatcher:
 
     def _initialize(self, connection: Connection, request: Request) -> None:
         said = read_initialize(request.params)
-        self._client = RuntimeClient(connection, timeout=self._service.call_timeout, serves_flows=not said.camel_case)
+        self._profile.introduce(said)
         self._initialized = True
-        connection.on_congestion = self._hold
+        connection.peer.error_codes = self._profile.error_codes
         connection.reply(request, initialize_result())
 
     def _hold(self, congested: bool) -> None:
@@ -125,7 +134,7 @@ class Dispatcher:
         params: ComponentExecuteParams = decode_params(request, methods.EXECUTE)
         service = self._service
         spec, path_params = service.router.lookup(params.component)
-        context = self._context(spec, params)
+        context = self._context(connection, spec, params)
         bound = spec.bind(params.input, path_params, {type(context): context})
 
         def call() -> Any:
@@ -146,12 +155,10 @@ class Dispatcher:
             self._executions.add(execution)
 
     def _context(
-        self, spec: ComponentSpec, params: ComponentExecuteParams
+        self, connection: Connection, spec: ComponentSpec, params: ComponentExecuteParams
     ) -> StepflowContext[Any] | BlockingContext[Any]:
-        client = self._client
-        if client is None:
-            raise NotInitialized("components/execute came before initialize")
         service = self._service
+        client = RuntimeClient(connection, self._profile)
         facts = Call(params.component, params.attempt, params.observability, client, service.values, service.state)
         return BlockingContext(facts, service.loop) if spec.in_thread else StepflowContext(facts)
 

@@ -12,6 +12,8 @@ from msgspec import Raw
 
 from stepflow_sdk.errors import InvalidParams, MethodNotFound, NotFound
 from stepflow_sdk.protocol import methods
+from stepflow_sdk.protocol.dialects import Initialization
+from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes, range_codes
 from stepflow_sdk.protocol.messages import (
     BatchDetails,
     BatchOutputInfo,
@@ -36,10 +38,33 @@ from stepflow_sdk.protocol.runs import (
 from stepflow_sdk.protocol.values import BlobId, BlobType, ObservabilityContext
 from stepflow_sdk.transports import Connection
 
-__all__ = ["RuntimeClient"]
+__all__ = ["RuntimeClient", "RuntimeProfile"]
 
 _T = TypeVar("_T")
 _FLOWS = frozenset(name for name in methods.METHODS if name.startswith("flows/"))
+
+
+class RuntimeProfile:
+    """What is known of a runtime, by its ``initialize`` and by its answers.
+
+    Args:
+        timeout: Seconds that it has for an answer to what it can answer at once; calls that wait for a flow have
+            no limit.
+
+    Attributes:
+        missing: Names of methods that it does not serve.
+        error_codes: The codes that it wants to see.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = timeout
+        self.missing: set[str] = set()
+        self.error_codes: ErrorCodes = protocol_codes
+
+    def introduce(self, said: Initialization) -> None:
+        """Take in what ``initialize`` said."""
+        self.missing = set(_FLOWS) if said.camel_case else set()
+        self.error_codes = range_codes if said.camel_case else protocol_codes
 
 
 class RuntimeClient:
@@ -47,15 +72,12 @@ class RuntimeClient:
 
     Args:
         connection: Where the runtime is.
-        timeout: Seconds that it has for an answer to what it can answer at once; calls that wait for a flow have
-            no limit here.
-        serves_flows: False for a runtime that is known not to serve ``flows/*``.
+        profile: What is known of it; what is learned is added.
     """
 
-    def __init__(self, connection: Connection, *, timeout: float | None, serves_flows: bool = True) -> None:
+    def __init__(self, connection: Connection, profile: RuntimeProfile) -> None:
         self._connection = connection
-        self._timeout = timeout
-        self._missing: set[str] = set() if serves_flows else set(_FLOWS)
+        self._profile = profile
 
     async def put_blob(self, data: Raw, blob_type: BlobType, ids: ObservabilityContext) -> BlobId:
         """``blobs/put``."""
@@ -192,16 +214,16 @@ class RuntimeClient:
         return run
 
     async def _call(self, method: Method, params: msgspec.Struct, *, waits: bool = False) -> Any:
-        return await self._connection.call(method, params, timeout=None if waits else self._timeout)
+        return await self._connection.call(method, params, timeout=None if waits else self._profile.timeout)
 
     async def _first_served(self, *ways: tuple[Method, Callable[[], Awaitable[_T]]]) -> _T:
         for method, way in ways:
-            if method.name in self._missing:
+            if method.name in self._profile.missing:
                 continue
             try:
                 return await way()
             except MethodNotFound:
-                self._missing.add(method.name)
+                self._profile.missing.add(method.name)
         names = " nor ".join(method.name for method, _ in ways)
         raise MethodNotFound(f"the runtime serves neither {names}", data={"method": ways[0][0].name})
 

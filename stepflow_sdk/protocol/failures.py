@@ -6,6 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from stepflow_sdk.errors import WIRE_ERRORS, ComponentError, FlowFailed, RemoteError, WireError
+from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.values import Error
 
 __all__ = ["error_of", "exception_of", "sole_cause"]
@@ -14,13 +15,22 @@ MAX_TEXT = 20_000
 """The longest message that goes out, in characters."""
 
 
-def error_of(exception: BaseException) -> Error:
+def error_of(exception: BaseException, codes: ErrorCodes = protocol_codes) -> Error:
     """Return the error object that the other end gets for an exception.
 
     A `WireError` keeps its code, message and data. Anything else is the failed execution of a component
     (-32004): its type and its message go out, its traceback does not. Data that is not JSON is left out.
+
+    Args:
+        exception: What happened.
+        codes: The error codes of the dialect that the other end speaks.
     """
-    exception = sole_cause(exception)
+    error = _protocol_error(sole_cause(exception))
+    error.code = codes(error.code, exception)
+    return error
+
+
+def _protocol_error(exception: BaseException) -> Error:
     if isinstance(exception, WireError):
         return Error(exception.code, _clean(exception.message), _json_data(_data_of(exception)))
     name = type(exception).__name__

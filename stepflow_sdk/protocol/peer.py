@@ -22,6 +22,7 @@ from stepflow_sdk.errors import (
     WireError,
 )
 from stepflow_sdk.protocol import codec
+from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.failures import error_of, exception_of
 from stepflow_sdk.protocol.methods import Method
 from stepflow_sdk.protocol.values import Error
@@ -113,9 +114,13 @@ class Peer:
     Args:
         max_in_flight: How many requests of the other end may wait for their answer; those above it are answered
             with `ResourceUnavailable` at once.
+
+    Attributes:
+        error_codes: The codes of the dialect that the other end turned out to speak.
     """
 
     def __init__(self, *, max_in_flight: int = 10_000) -> None:
+        self.error_codes: ErrorCodes = protocol_codes
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._calls: dict[str, Call] = {}
@@ -239,7 +244,9 @@ class Peer:
 
     def fail(self, request: Request, error: BaseException) -> bool:
         """Answer a request with an error; see `reply`."""
-        return not request.answered and self._answer(request, codec.encode_error(request.id, error_of(error)))
+        return not request.answered and self._answer(
+            request, codec.encode_error(request.id, error_of(error, self.error_codes))
+        )
 
     def call(self, method: Method, params: msgspec.Struct) -> Call:
         """Ask something of the other end; the `Answer` comes out of `receive`.
@@ -294,7 +301,7 @@ class Peer:
 
     def _refuse(self, id: int | str | None, error: WireError, batch: _Batch | None) -> Event | None:
         if not self._closed:
-            frame = codec.encode_error(id, error_of(error))
+            frame = codec.encode_error(id, error_of(error, self.error_codes))
             if batch is None:
                 self._push(frame)
             else:

@@ -1,0 +1,58 @@
+"""The error codes of the dialects.
+
+The protocol has one table (`stepflow_sdk.errors`). Runtimes from 0.11 on decide by the range of a code what to do
+with an error: -32100 to -32199 is tried again for steps with ``onError: retry``, -32300 to -32399 counts as a broken
+transport, and everything else fails at once.
+"""
+
+from collections.abc import Callable, Mapping
+
+from stepflow_sdk.errors import (
+    AccessDenied,
+    BlobNotFound,
+    ComponentError,
+    ExpressionError,
+    InvalidValue,
+    NotFound,
+    RequestTimeout,
+    ResourceUnavailable,
+    ServerError,
+    SessionExpired,
+    WireError,
+)
+
+__all__ = ["ErrorCodes", "protocol_codes", "range_codes"]
+
+ErrorCodes = Callable[[int, BaseException], int]
+"""From a code of the protocol's table, and the exception behind it, to the code that goes out."""
+
+_COMPONENT_FAILED = -32100
+_RESOURCE_UNAVAILABLE = -32102
+
+_IN_RANGES: Mapping[int, int] = {
+    ResourceUnavailable.code: _RESOURCE_UNAVAILABLE,
+    RequestTimeout.code: _RESOURCE_UNAVAILABLE,
+    AccessDenied.code: ServerError.code,
+    BlobNotFound.code: -32005,
+    ExpressionError.code: ServerError.code,
+    SessionExpired.code: ServerError.code,
+    InvalidValue.code: -32004,
+    NotFound.code: -32005,
+}
+
+
+def protocol_codes(code: int, exception: BaseException) -> int:  # noqa: ARG001  (`ErrorCodes`)
+    """Every code as it is in the protocol's table."""
+    return code
+
+
+def range_codes(code: int, exception: BaseException) -> int:
+    """The codes of runtimes 0.10 and 0.11.
+
+    A component that fails with an exception of its own, or says that it is ``retryable``, can be tried again; one
+    that raises a `ComponentError` without that cannot.
+    """
+    if code == ComponentError.code:
+        final = isinstance(exception, WireError) and not getattr(exception, "retryable", False)
+        return ServerError.code if final else _COMPONENT_FAILED
+    return _IN_RANGES.get(code, code)
