@@ -14,17 +14,20 @@ from .helpers import whole
 from .types import types, values
 
 _SETTINGS = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
 def _served(taken: Any, given_back: Any) -> ComponentSpec:
-    router = Router()
-
     def served(value: Any) -> Any:
         return value
 
     served.__annotations__ = {"value": whole(taken), "return": given_back}
+    return _registered(served)
+
+
+def _registered(served: Any) -> ComponentSpec:
+    router = Router()
     try:
         router.component(served)
     except DefinitionError as error:
@@ -63,6 +66,18 @@ def test_an_input_is_accepted_exactly_when_its_schema_accepts_it(data: st.DataOb
     for _ in range(4):
         value = data.draw(values(spec.input_schema))
         assert _binds(spec, json.dumps(value).encode()) == _accepts(spec.input_schema, value)
+
+
+@_SETTINGS
+@given(st.data())
+def test_the_same_holds_for_parameters_that_are_fields(data: st.DataObject) -> None:
+    def served(one: Any, two: Any = None, *, three: Any = 3) -> Any: ...
+
+    one, two, three = data.draw(types()), data.draw(types()), data.draw(types())
+    served.__annotations__ = {"one": one, "two": two, "three": three}
+    spec = _registered(served)
+    value = data.draw(values(spec.input_schema))
+    assert _binds(spec, json.dumps(value).encode()) == _accepts(spec.input_schema, value)
 
 
 @_SETTINGS

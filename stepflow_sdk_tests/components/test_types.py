@@ -2,6 +2,9 @@
 
 import dataclasses
 import enum
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -14,6 +17,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
+import typing_extensions
 
 from stepflow_sdk.errors import DefinitionError, InvalidInput, InvalidSignature
 
@@ -323,3 +327,57 @@ def test_a_type_that_cannot_be_served_is_refused_with_function_parameter_and_fix
     take.__annotations__ = {"value": int, "other": int, "return": taken}
     with pytest.raises(DefinitionError, match="the output"):
         spec_of(take)
+
+
+def test_an_annotation_that_is_no_type_is_refused() -> None:
+    for wrong in ([int], {"a": int}, 5, "two words", lambda: int):
+
+        def take(value: Any) -> None: ...
+
+        take.__annotations__ = {"value": wrong}
+        with pytest.raises(InvalidSignature, match=r"take\(\): parameter 'value'"):
+            spec_of(take)
+
+
+def test_recursive_aliases_and_generics_have_definitions_that_refer_to_themselves() -> None:
+    json_value: Any = typing_extensions.TypeAliasType("Json", "int | list[Json] | dict[str, Json]")
+
+    class Chain(msgspec.Struct, Generic[T]):
+        value: T
+        next: "Chain[T] | None" = None
+
+    Json = json_value  # the name that the alias refers to itself by
+
+    def take(json: Any, chain: Any) -> None: ...
+
+    take.__annotations__ = {"json": Json, "chain": Chain[int], "return": None}
+    spec = spec_of(take)
+    assert set(spec.input_schema["$defs"]) == {"Json", "Chain_int"}
+    run(spec, {"json": [1, {"a": [2]}], "chain": {"value": 1, "next": {"value": 2}}})
+    with pytest.raises(InvalidInput) as caught:
+        run(spec, {"json": [1, {"a": ["x"]}], "chain": {"value": 1, "next": {"value": "x"}}})
+    assert problems(caught.value) == ["$.json[1].a[0]", "$.chain.next.value"]
+
+
+_UNIONS_THAT_MSGSPEC_MUST_NOT_SEE = """
+import gc
+from typing import Annotated, Union
+from msgspec import Meta, Struct
+from stepflow_sdk.components import Router
+
+text, number = Annotated[str, Meta(pattern="^a")], Annotated[float, Meta(ge=1)]
+for _ in range(150):
+    for taken in (Union[text, list[int]], Union[text, dict[str, int]], Union[number, tuple[int, str]]):
+        class Holder(Struct):
+            held: taken
+
+        def take(one: taken, two: list[Holder]) -> Holder: ...
+
+        Router().component(take)
+    gc.collect()
+"""
+
+
+def test_unions_whose_types_corrupt_msgspecs_memory_are_kept_from_it() -> None:
+    environment = {**os.environ, "PYTHONMALLOC": "debug"}
+    subprocess.run([sys.executable, "-c", _UNIONS_THAT_MSGSPEC_MUST_NOT_SEE], check=True, env=environment)
