@@ -89,7 +89,8 @@ class TextProgress:
         if self._depths.pop(event.run_id, 0):
             return
         counts = self.counts
-        parts = [f"{sum(counts.values())} steps"]
+        total = sum(counts.values())
+        parts = [f"{total} step{'' if total == 1 else 's'}"]
         parts += [f"{counts[status]} {status}" for status in ("failed", "skipped") if counts[status]]
         if counts["default"]:
             parts.append(f"{counts['default']} with its default after a failure")

@@ -89,7 +89,7 @@ def _observer(options: Options, flow: Flow) -> Observer | None:
         return None
     if options.json:
         return JsonProgress(say)
-    return TextProgress(say, max((len(step.id) for step in flow.steps), default=8))
+    return TextProgress(say, max([14, *(len(step.id) for step in flow.steps)]))
 
 
 def _told(error: FlowError) -> str:

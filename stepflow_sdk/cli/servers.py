@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from stepflow_sdk.cli.arguments import UsageError
 from stepflow_sdk.server import StepflowServer
@@ -43,13 +43,16 @@ def _import_server(path: str) -> StepflowServer[Any]:
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
-    if isinstance(found, StepflowServer):
-        server: StepflowServer[Any] = found
-        return server
-    there = [known for known, value in vars(module).items() if isinstance(value, StepflowServer)]
+    if _is_server(found):
+        return found
+    there = [known for known, value in vars(module).items() if _is_server(value)]
     hint = f"; its servers are {', '.join(f'{module_name}:{known}' for known in there)}" if there else ""
     problem = f"has no {name!r}" if found is None else f"has {name!r}, but it is {_kind(found)}, not a StepflowServer"
     raise UsageError(f"--server {path}: module {module_name!r} {problem}{hint}")
+
+
+def _is_server(value: object) -> TypeGuard[StepflowServer[Any]]:
+    return isinstance(value, StepflowServer)
 
 
 def _kind(value: object) -> str:

@@ -1,0 +1,78 @@
+"""Finds and reads the files."""
+
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, convert
+
+from stepflow_sdk import BlockingContext, ComponentError, Router
+
+from .documents import Document, Stored, Text, TextFile
+
+router = Router()
+
+
+class Found(Struct):
+    files: list[TextFile]
+
+
+@router.component
+def find(files: list[str]) -> Found:
+    """Find the files; of a directory all that end in .txt or .md.
+
+    Args:
+        files: Paths, relative to the working directory of the configuration.
+    """
+    paths: list[Path] = []
+    for name in files:
+        path = Path(name)
+        if path.is_dir():
+            paths += sorted(entry for entry in path.iterdir() if entry.suffix in (".txt", ".md"))
+        elif path.is_file():
+            paths.append(path)
+        else:
+            raise ComponentError(f"there is no file {name!r} in {Path.cwd()}", data={"file": name})
+    if not paths:
+        raise ComponentError("there are no text files in what was given", data={"files": files})
+    return Found([TextFile(path.stem, str(path)) for path in dict.fromkeys(paths)])
+
+
+@router.component
+def read(file: TextFile, ctx: BlockingContext) -> Stored:
+    """Read a text in UTF-8, and store it as a blob."""
+    raw = Path(file.path).read_bytes()
+    try:
+        content = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ComponentError(f"{file.path}: not UTF-8 at byte {error.start}") from None
+    if not content.strip():
+        raise ComponentError(f"{file.path}: there is no text in it")
+    return Stored(ctx.put_blob(Text(file.name, content)))
+
+
+class Outcome(Struct):
+    """What a nested flow made of one file: see FlowResult in the protocol."""
+
+    outcome: str
+    result: Any = None
+
+
+class Measured(Struct):
+    file: TextFile
+    document: Document | None
+
+
+class Gathered(Struct):
+    documents: list[Document]
+    unread: list[TextFile]
+
+
+@router.component
+def gather(outcomes: list[Outcome]) -> Gathered:
+    """Tell the documents that were measured from the files that could not be read."""
+    measured = [convert(outcome.result, Measured) for outcome in outcomes if outcome.outcome == "success"]
+    documents = [each.document for each in measured if each.document is not None]
+    unread = [each.file for each in measured if each.document is None]
+    if not documents:
+        raise ComponentError("none of the files could be read", data={"files": [file.path for file in unread]})
+    return Gathered(documents, unread)
