@@ -4,7 +4,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from types import FrameType, FunctionType
+from types import FrameType, FunctionType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 __all__ = ["Scope", "class_hints", "substitute", "type_name"]
@@ -132,5 +132,8 @@ def type_name(annotation: Any) -> str:
     """Return an annotation as a message shows it."""
     if isinstance(annotation, type) and not get_args(annotation):
         return annotation.__qualname__.rpartition("<locals>.")[2]
+    origin = get_origin(annotation)
+    if isinstance(origin, type) and origin not in {UnionType, typing.Annotated}:
+        return f"{type_name(origin)}[{', '.join(type_name(argument) for argument in get_args(annotation))}]"
     text = repr(annotation).replace("typing.", "")
     return text if len(text) <= 100 else f"{text[:99]}…"

@@ -78,9 +78,11 @@ class Recognizer:
 
     def named(self, annotation: Any, name: str, full_name: str, make: Callable[[], Kind]) -> Named:
         """Return the named kind of an annotation, made once; what it is made of may refer to it."""
-        found = self._named.get(annotation)
+        # Metadata in a parametrised class may be unhashable; what it looks like tells it well enough.
+        key = annotation if _has_hash(annotation) else repr(annotation)
+        found = self._named.get(key)
         if found is None:
-            found = self._named[annotation] = Named(name, full_name)
+            found = self._named[key] = Named(name, full_name)
             found.target = make()
         return found
 
@@ -220,6 +222,14 @@ class Recognizer:
         if len(names) != 1 or len(tagged) < 2:
             return None, {}
         return names.pop(), tagged
+
+
+def _has_hash(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def is_hashable(annotation: Any) -> bool:

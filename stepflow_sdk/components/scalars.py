@@ -4,7 +4,6 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
@@ -198,6 +197,8 @@ def _is_multiple(number: int | float, divisor: int | float) -> bool:
     except OverflowError:
         quotient = math.inf
     if math.isinf(quotient):
+        from fractions import Fraction
+
         return (Fraction(number) / Fraction(divisor)).denominator == 1
     return quotient.is_integer()
 

@@ -136,11 +136,16 @@ def _evaluated(parameter: inspect.Parameter, scope: Scope, label: str) -> _Evalu
 
 def _evaluate(annotation: Any, where: str, scope: Scope, label: str) -> Any:
     try:
-        return scope.evaluate(annotation)
+        evaluated = scope.evaluate(annotation)
     except NameError as error:
         raise InvalidSignature(f"{label}: {where}: {_unknown_name(error)}") from error
     except Exception as error:  # evaluating an annotation runs code of the user
         raise InvalidSignature(f"{label}: {where}: the annotation {annotation!r} cannot be read: {error}") from error
+    if isinstance(evaluated, list | dict | set | tuple):
+        raise InvalidSignature(
+            f"{label}: {where}: the annotation {evaluated!r} is no type; write list[...] or the like"
+        )
+    return evaluated
 
 
 def _unknown_name(error: NameError) -> str:
