@@ -13,6 +13,7 @@ from stepflow_sdk.components.conversion import JsonValues
 from stepflow_sdk.components.execution import Execution, Executor, Lane
 from stepflow_sdk.components.router import Router
 from stepflow_sdk.components.spec import ComponentSpec
+from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context import BlockingContext, StepflowContext
 from stepflow_sdk.context.base import Call, ContextBase
 from stepflow_sdk.context.client import RuntimeClient, RuntimeProfile
@@ -44,9 +45,12 @@ class Service:
         draining: Whether new requests are refused, because the process is about to end.
     """
 
-    def __init__(self, router: Router, executor: Executor, state: Any, call_timeout: float | None) -> None:
+    def __init__(
+        self, router: Router, executor: Executor, threads: WorkerThreads, state: Any, call_timeout: float | None
+    ) -> None:
         self.router = router
         self.executor = executor
+        self.threads = threads
         self.values = JsonValues()
         self.state = state
         self.call_timeout = call_timeout

@@ -1,34 +1,31 @@
 """`StepflowServer`: components, a lifespan, and the ways to serve them."""
 
-import argparse
 import asyncio
 import contextlib
+import dataclasses
 import logging
-import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic
+from typing import Any, Generic, Literal
+from weakref import WeakKeyDictionary
 
 from stepflow_sdk.components import Router
 from stepflow_sdk.components.execution import Executor
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.base import State
-from stepflow_sdk.context.logs import LineLogger, LogThread
+from stepflow_sdk.context.client import RuntimeProfile
 from stepflow_sdk.dispatch import Dispatcher, Service
 from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.transports import Connection, Handler
 from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES
+from stepflow_sdk.transports.http import HttpEndpoint, HttpPolicy
+from stepflow_sdk.transports.http.messages import Receive, Scope, Send, send_refusal
+from stepflow_sdk.transports.http.policy import Refusal
 from stepflow_sdk.transports.memory import connect
-from stepflow_sdk.transports.shutdown import Shutdown
-from stepflow_sdk.transports.stdio import StdioTransport, WireDescriptors, take_wire
 
 __all__ = ["StepflowServer"]
 
 _log = logging.getLogger("stepflow_sdk.server")
-_GOING = "the server is shutting down"
-
-_FLUSH_SECONDS = 2.0
-"""How long replies may take to leave when the server stops."""
 
 Lifespan = Callable[["StepflowServer[Any]"], AbstractAsyncContextManager[Any]]
 
@@ -46,6 +43,7 @@ class StepflowServer(Router, Generic[State]):
         call_timeout: Seconds that the runtime has to answer a call back; None for no limit. Calls that wait for a
             flow are not limited.
         drain_timeout: Seconds that running components have to end when the server stops.
+        http: Who may talk to the server over HTTP; by default only this machine.
     """
 
     def __init__(
@@ -58,68 +56,108 @@ class StepflowServer(Router, Generic[State]):
         threads: int = 32,
         call_timeout: float | None = 60.0,
         drain_timeout: float = 6.0,
+        http: HttpPolicy | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.max_message_bytes = max_message_bytes
         self.max_in_flight = max_in_flight
         self.drain_timeout = drain_timeout
+        policy = HttpPolicy() if http is None else http
+        self.policy = dataclasses.replace(policy, max_body_bytes=max_message_bytes, max_exchanges=max_in_flight)
         self._lifespan = lifespan
         self._call_timeout = call_timeout
         self._threads = threads
         self._services: dict[asyncio.AbstractEventLoop, _SharedService] = {}
+        self._endpoints: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpEndpoint] = WeakKeyDictionary()
 
-    def run(self, arguments: Sequence[str] | None = None) -> None:
-        """Serve one runtime on stdin and stdout: what ``python -m my_components`` does.
+    def run(
+        self,
+        transport: Literal["stdio", "http"] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        arguments: Sequence[str] | None = None,
+    ) -> None:
+        """Serve as a process of its own: what ``python -m my_components`` does.
 
-        Messages are JSON, one a line. stdin and stdout belong to the protocol from here on: what components print
-        is logged to stderr. Returns when stdin has ended, or after SIGTERM or SIGINT, and what was running has
-        been answered; a second signal ends the process at once.
+        On ``"stdio"`` one runtime is served, with JSON messages one a line on stdin and stdout, until stdin ends. On
+        ``"http"`` any number are, and ``{"port": N}`` is printed when requests can come. Without a transport the
+        command line decides: stdio, or HTTP with ``--http [--host ADDRESS] [--port N]``; ``--help`` tells the rest.
+
+        stdin and stdout belong to the server from here on: what components print is logged to stderr. SIGTERM and
+        SIGINT let what runs come to its end, within `drain_timeout`; a second one ends the process at once.
 
         Args:
+            transport: How to serve.
+            host: With ``"http"``: the address to listen on; one beyond this machine needs ``http=HttpPolicy(token=…)``.
+            port: With ``"http"``: the port; 0 takes a free one.
             arguments: The command line, by default that of the process.
 
         Raises:
-            SystemExit: With code 2 for a wrong command line, 1 when the lifespan could not be entered.
+            SystemExit: With code 2 for a wrong command line, 1 when the server cannot start.
         """
-        parser = argparse.ArgumentParser(description=f"Serve the components of {self.name} over stdin and stdout.")
-        parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-        options = parser.parse_args(arguments)
-        wire = take_wire()
-        logs = LogThread(sys.stderr, options.log_level)
-        logs.start()
-        stdout, sys.stdout = sys.stdout, LineLogger(logging.getLogger("stepflow_sdk.stdout"))
-        try:
-            asyncio.run(self._serve_stdio(wire))
-        except Exception:
-            _log.exception("%s could not be served", self.name)
-            raise SystemExit(1) from None
-        finally:
-            sys.stdout = stdout
-            logs.stop()
+        from stepflow_sdk.running import parse_arguments, run_http, run_stdio
 
-    async def _serve_stdio(self, wire: WireDescriptors) -> None:
-        with Shutdown(self.drain_timeout + _FLUSH_SECONDS + 1.5) as shutdown:
-            async with self.service() as service:
-                transport = StdioTransport(
-                    Dispatcher(service),
-                    wire,
-                    max_message_bytes=self.max_message_bytes,
-                    max_in_flight=self.max_in_flight,
-                )
-                await transport.open()
-                async with asyncio.TaskGroup() as waits:
-                    ended = waits.create_task(transport.ended.wait())
-                    asked = waits.create_task(shutdown.requested.wait())
-                    await asyncio.wait([ended, asked], return_when=asyncio.FIRST_COMPLETED)
-                    ended.cancel()
-                    asked.cancel()
-                shutdown.request()
-                service.draining = True
-                if not await service.executor.drain(self.drain_timeout):
-                    _log.warning("%d components did not end in time", service.executor.unanswered)
-                    service.executor.cancel_all(ResourceUnavailable(_GOING))
-                await transport.close(_FLUSH_SECONDS)
+        if transport is not None:
+            given = ["--http", "--host", host, "--port", str(port)] if transport == "http" else []
+            arguments = [*given, *(arguments or ())]
+        options = parse_arguments(self.name, self.policy, arguments)
+        if options.http:
+            run_http(self, options)
+        else:
+            run_stdio(self, options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Be an ASGI application: ``uvicorn my_components:server``, or ``app.mount("/stepflow", server)``.
+
+        An application that mounts a server with a lifespan must enter ``server.service()`` in its own.
+        """
+        if scope["type"] == "lifespan":
+            await self._asgi_lifespan(receive, send)
+        elif scope["type"] == "http":
+            try:
+                endpoint = self._endpoint_here()
+            except Refusal as refusal:
+                await send_refusal(send, refusal)
+            else:
+                await endpoint(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    def endpoint(self, service: Service, policy: HttpPolicy) -> HttpEndpoint:
+        """The ASGI application that serves HTTP for a service."""
+        profile = RuntimeProfile(self._call_timeout)
+        return HttpEndpoint(lambda: Dispatcher(service, profile), policy)
+
+    def _endpoint_here(self) -> HttpEndpoint:
+        """The endpoint for the running event loop, on the service that is open there."""
+        loop = asyncio.get_running_loop()
+        endpoint = self._endpoints.get(loop)
+        if endpoint is None:
+            shared = self._services.get(loop)
+            if shared is not None and shared.service is not None:
+                service = shared.service
+            elif self._lifespan is None:
+                # There is nothing to enter and to leave, so whoever mounts the server need not know of it.
+                service = self._make_service(None)
+            else:
+                message = "the server's lifespan was not entered: put `async with server.service():` around the yield"
+                raise Refusal(503, ResourceUnavailable(f"{message} of the lifespan of the application that mounts it"))
+            endpoint = self._endpoints[loop] = self.endpoint(service, self.policy)
+        return endpoint
+
+    async def _asgi_lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            async with self.service():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except Exception as error:
+            _log.exception("the lifespan of %s failed", self.name)
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
 
     @asynccontextmanager
     async def open_memory(self, handler: Handler) -> AsyncGenerator[Connection]:
@@ -155,6 +193,7 @@ class StepflowServer(Router, Generic[State]):
             shared.users -= 1
             if not shared.users:
                 self._services.pop(loop, None)
+                self._endpoints.pop(loop, None)
                 await shared.close()
 
     @asynccontextmanager
@@ -162,13 +201,17 @@ class StepflowServer(Router, Generic[State]):
         self.freeze()
         lifespan = contextlib.nullcontext() if self._lifespan is None else self._lifespan(self)
         async with lifespan as state:
-            threads = WorkerThreads(self._threads)
-            executor = Executor(threads)
+            service = self._make_service(state)
             try:
-                yield Service(self, executor, state, self._call_timeout)
+                yield service
             finally:
-                await executor.close(ResourceUnavailable(_GOING))
-                threads.close()
+                await service.executor.close(ResourceUnavailable("the server is shutting down"))
+                service.threads.close()
+
+    def _make_service(self, state: Any) -> Service:
+        self.freeze()
+        threads = WorkerThreads(self._threads)
+        return Service(self, Executor(threads), threads, state, self._call_timeout)
 
 
 class _SharedService:
@@ -183,6 +226,10 @@ class _SharedService:
         self._service: asyncio.Future[Service] = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._own())
+
+    @property
+    def service(self) -> Service | None:
+        return self._service.result() if self._service.done() and not self._service.exception() else None
 
     async def ready(self) -> Service:
         return await asyncio.shield(self._service)

@@ -7,7 +7,7 @@ runs on one asyncio event loop.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
 import msgspec
@@ -44,6 +44,8 @@ class Connection:
         send: What takes the frames that must leave, in order, many at a time. It must not raise.
         max_in_flight: See `Peer`.
         on_close: Called when the conversation is over, for the transport to end too.
+        calls: Where the connection enters itself under the ids of its calls in flight, for transports on which an
+            answer does not come the way the call went.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class Connection:
         *,
         max_in_flight: int = 10_000,
         on_close: Callable[[], None] | None = None,
+        calls: MutableMapping[str, "Connection"] | None = None,
     ) -> None:
         self.peer = Peer(max_in_flight=max_in_flight)
         self._handler = handler
         self._send = send
         self._on_close = on_close
+        self._calls = calls
         self._loop = asyncio.get_running_loop()
         self._reading = False
         self._flush_is_due = False
@@ -171,6 +175,8 @@ class Connection:
         call = self.peer.call(method, params)
         waiter: asyncio.Future[Any] = self._loop.create_future()
         call.waiter = waiter
+        if self._calls is not None:
+            self._calls[call.id] = self
         self._flush_soon()
         try:
             async with asyncio.timeout(timeout):
@@ -180,6 +186,8 @@ class Connection:
             raise RequestTimeout(message, data={"timeout": timeout}) from None
         finally:
             self.peer.abandon(call)
+            if self._calls is not None:
+                self._calls.pop(call.id, None)
 
     def _look_for_congestion(self) -> None:
         congested = self._writer_is_full or self.peer.out_bytes > HIGH_WATER

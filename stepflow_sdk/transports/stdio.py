@@ -1,7 +1,7 @@
 """The server end of stdio: newline-delimited JSON on the process's own stdin and stdout."""
 
-import asyncio
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from stepflow_sdk.errors import InvalidRequest
@@ -69,9 +69,7 @@ class StdioTransport:
         wire: From `take_wire`, or any two descriptors.
         max_message_bytes: The longest line that is read.
         max_in_flight: See `Peer`.
-
-    Attributes:
-        ended: Set when the other end has closed its side or does not read any more.
+        ended: Called when the other end has closed its side or does not read any more.
     """
 
     def __init__(
@@ -81,9 +79,10 @@ class StdioTransport:
         *,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         max_in_flight: int = 10_000,
+        ended: Callable[[], None],
     ) -> None:
         self.connection = Connection(handler, self._send, max_in_flight=max_in_flight)
-        self.ended = asyncio.Event()
+        self._ended = ended
         self._wire = wire
         self._max_message_bytes = max_message_bytes
         self._lines = LineSplitter(max_message_bytes)
@@ -126,12 +125,12 @@ class StdioTransport:
     def _input_ended(self) -> None:
         self._take(self._lines.finish())
         self.connection.end_input("the runtime closed the connection")
-        self.ended.set()
+        self._ended()
 
     def _output_lost(self) -> None:
         # Nobody can be answered any more.
         self.connection.close("the runtime does not read any more")
-        self.ended.set()
+        self._ended()
 
     def _send(self, frames: list[bytes]) -> None:
         if self._writer is not None:

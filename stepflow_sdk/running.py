@@ -1,0 +1,196 @@
+"""A server as a process of its own: its command line, its log, its end."""
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import stat
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stepflow_sdk.context.logs import LineLogger, LogThread
+from stepflow_sdk.dispatch import Dispatcher, Service
+from stepflow_sdk.errors import ResourceUnavailable
+from stepflow_sdk.transports.http.policy import HttpPolicy
+from stepflow_sdk.transports.shutdown import Shutdown
+from stepflow_sdk.transports.stdio import StdioTransport, WireDescriptors, take_wire
+
+if TYPE_CHECKING:
+    from stepflow_sdk.server import StepflowServer
+
+__all__ = ["Options", "parse_arguments", "run_http", "run_stdio"]
+
+_log = logging.getLogger("stepflow_sdk.server")
+
+_FLUSH_SECONDS = 2.0
+"""How long replies may take to leave when the server stops."""
+
+_PARENT_SECONDS = 0.5
+"""How often a server that a runtime started looks whether the runtime is still there."""
+
+_GOING = "the server is shutting down"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """How a server process is run; ``policy`` and what follows are for HTTP."""
+
+    http: bool
+    log_level: str = "INFO"
+    host: str = "127.0.0.1"
+    port: int = 0
+    policy: HttpPolicy = dataclasses.field(default_factory=HttpPolicy)
+
+
+def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | None) -> Options:
+    """Read the command line of a server.
+
+    Raises:
+        SystemExit: With code 2 for a wrong command line.
+    """
+    parser = argparse.ArgumentParser(description=f"Serve the components of {name} over stdin and stdout, or HTTP.")
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    parser.add_argument("--http", action="store_true", help='serve HTTP, and print {"port": N} when ready')
+    http = parser.add_argument_group("with --http")
+    http.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    http.add_argument("--port", default=0, type=int, help="the port to listen on; 0, the default, takes a free one")
+    http.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name for the Host header")
+    http.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help="an origin that may call")
+    http.add_argument("--token-env", metavar="NAME", help="the environment variable that holds the bearer token")
+    http.add_argument("--insecure", action="store_true", help="listen beyond this machine without a token")
+    given = parser.parse_args(arguments)
+    token = policy.token
+    if given.token_env is not None:
+        token = os.environ.get(given.token_env)
+        if not token:
+            parser.error(f"the environment variable {given.token_env} of --token-env is not set")
+    if given.http:
+        _check_address(parser, given.host, token, given.insecure)
+    names = {*given.allow_host, given.host} - {"0.0.0.0", "::"}  # noqa: S104  (these are nobody's names)
+    changed = dataclasses.replace(
+        policy,
+        allowed_hosts=policy.allowed_hosts | names,
+        allowed_origins=policy.allowed_origins | set(given.allow_origin),
+        token=token,
+    )
+    return Options(given.http, given.log_level, given.host, given.port, changed)
+
+
+def _check_address(parser: argparse.ArgumentParser, host: str, token: str | None, insecure: bool) -> None:
+    from stepflow_sdk.transports.http.serving import is_loopback
+
+    if is_loopback(host):
+        return
+    if token is None and not insecure:
+        parser.error(f"{host} can be reached from other machines: give --token-env NAME, or --insecure to allow it")
+    print(f"warning: listening on {host}, beyond this machine", file=sys.stderr)
+
+
+def run_stdio(server: "StepflowServer[Any]", options: Options) -> None:
+    """Serve one runtime on stdin and stdout until there is nobody to serve."""
+    _run(server, options, lambda wire: _serve_stdio(server, wire))
+
+
+def run_http(server: "StepflowServer[Any]", options: Options) -> None:
+    """Serve HTTP until a signal, or the end of the runtime that started the process."""
+    _run(server, options, lambda wire: _serve_http(server, options, wire))
+
+
+def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireDescriptors], Awaitable[None]]) -> None:
+    wire = take_wire()
+    logs = LogThread(sys.stderr, options.log_level)
+    logs.start()
+    stdout, sys.stdout = sys.stdout, LineLogger(logging.getLogger("stepflow_sdk.stdout"))
+
+    async def main() -> None:
+        await serve(wire)
+
+    try:
+        asyncio.run(main())
+    except Exception:
+        _log.exception("%s could not be served", server.name)
+        raise SystemExit(1) from None
+    finally:
+        sys.stdout = stdout
+        logs.stop()
+
+
+@contextlib.contextmanager
+def _shutdown(server: "StepflowServer[Any]") -> Generator[Shutdown]:
+    with Shutdown(server.drain_timeout + _FLUSH_SECONDS + 1.5) as shutdown:
+        yield shutdown
+
+
+async def _drain(server: "StepflowServer[Any]", service: Service) -> None:
+    service.draining = True
+    if not await service.executor.drain(server.drain_timeout):
+        _log.warning("%d components did not end in time", service.executor.unanswered)
+        service.executor.cancel_all(ResourceUnavailable(_GOING))
+
+
+async def _serve_stdio(server: "StepflowServer[Any]", wire: WireDescriptors) -> None:
+    with _shutdown(server) as shutdown:
+        async with server.service() as service:
+            transport = StdioTransport(
+                Dispatcher(service),
+                wire,
+                max_message_bytes=server.max_message_bytes,
+                max_in_flight=server.max_in_flight,
+                ended=shutdown.request,
+            )
+            await transport.open()
+            await shutdown.requested.wait()
+            await _drain(server, service)
+            await transport.close(_FLUSH_SECONDS)
+
+
+async def _serve_http(server: "StepflowServer[Any]", options: Options, wire: WireDescriptors) -> None:
+    from stepflow_sdk.transports.http.serving import bind, make_server
+
+    listener = bind(options.host, options.port)
+
+    def announce() -> None:
+        if wire.output is not None:
+            line = json.dumps({"port": listener.getsockname()[1]})
+            os.write(wire.output, f"{line}\n".encode())
+
+    with _shutdown(server) as shutdown:
+        async with server.service() as service, _parent_watched(wire, options, shutdown):
+            web = make_server(server.endpoint(service, options.policy), announce, stop_timeout=int(_FLUSH_SECONDS))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(web.serve(sockets=[listener]))
+                await shutdown.requested.wait()
+                # Answers to calls back come as requests of their own, so the door stays open for the drain.
+                await _drain(server, service)
+                web.should_exit = True
+
+
+@contextlib.asynccontextmanager
+async def _parent_watched(wire: WireDescriptors, options: Options, shutdown: Shutdown) -> AsyncGenerator[None]:
+    """End the server with its parent where that is a runtime: who asks for any port and reads it through a pipe."""
+    started_by_runtime = options.port == 0 and wire.output is not None and _is_pipe(wire.output)
+    if not started_by_runtime:
+        yield
+        return
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(_watch_parent(shutdown))
+        yield
+        watch.cancel()
+
+
+async def _watch_parent(shutdown: Shutdown) -> None:
+    from stepflow_sdk.transports.http.serving import parent_is_gone
+
+    parent = os.getppid()
+    while not parent_is_gone(parent):  # noqa: ASYNC110  (no event tells of it)
+        await asyncio.sleep(_PARENT_SECONDS)
+    _log.warning("the process that started the server is gone")
+    shutdown.request()
+
+
+def _is_pipe(descriptor: int) -> bool:
+    return stat.S_ISFIFO(os.fstat(descriptor).st_mode)

@@ -1,0 +1,140 @@
+"""The ASGI endpoint: JSON-RPC by POST, and ``/health``."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+from msgspec import UNSET
+
+from stepflow_sdk.errors import InvalidRequest, NotFound, ParseError, RequestTimeout, ResourceUnavailable
+from stepflow_sdk.protocol import error_of
+from stepflow_sdk.protocol.codec import Envelope, Unreadable, encode_error, read_envelope
+from stepflow_sdk.transports.connection import Connection, Handler
+from stepflow_sdk.transports.http.exchange import Exchange
+from stepflow_sdk.transports.http.messages import Receive, Scope, Send, send_answer, send_refusal
+from stepflow_sdk.transports.http.policy import HttpPolicy, Refusal
+
+__all__ = ["HttpEndpoint"]
+
+_INSTANCE_ID = b"stepflow-instance-id"
+
+
+class HttpEndpoint:
+    """Answers HTTP requests: one JSON-RPC message by POST to the path that it is mounted at, and ``GET /health``.
+
+    A request is answered with plain JSON, or with an event stream when its component calls back. Answers to calls
+    back are POSTs too and get 202, as notifications do. Whatever is refused has a status of HTTP and a JSON-RPC
+    error as its body.
+
+    Args:
+        make_handler: Makes what serves one exchange.
+        policy: Who may talk to it.
+
+    Attributes:
+        instance_id: Tells this process from others behind one address, in ``Stepflow-Instance-Id``.
+    """
+
+    def __init__(self, make_handler: Callable[[], Handler], policy: HttpPolicy) -> None:
+        self.instance_id = uuid.uuid4().hex
+        self._make_handler = make_handler
+        self._policy = policy
+        self._calls: dict[str, Connection] = {}
+        self._exchanges = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request; an ASGI application for ``http`` scopes."""
+        try:
+            self._policy.check_source(scope["headers"])
+            path = _path(scope)
+            if path == "/health":
+                await self._health(scope, send)
+            elif path not in {"", "/"}:
+                raise Refusal(404, NotFound(f"there is nothing at {path[:200]!r}"))
+            elif scope["method"] != "POST":
+                raise _wrong_method(b"POST")
+            else:
+                await self._post(scope, receive, send)
+        except Refusal as refusal:
+            await send_refusal(send, refusal)
+
+    async def _health(self, scope: Scope, send: Send) -> None:
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise _wrong_method(b"GET, HEAD")
+        await send_answer(send, 200, b'{"status":"healthy"}')
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = scope["headers"]
+        self._policy.check_caller(headers)
+        self._policy.check_content(headers)
+        body = await self._read(receive)
+        try:
+            envelope = read_envelope(body)
+        except Unreadable as unreadable:
+            error = encode_error(unreadable.id, error_of(unreadable.error))
+            await send_answer(send, 400, error)
+            return
+        if not isinstance(envelope, Envelope):
+            what = "batches are not served over HTTP" if envelope else "the body is empty"
+            raise Refusal(400, InvalidRequest(what) if envelope else ParseError(what))
+        if envelope.method is UNSET and (envelope.result or envelope.error):
+            self._take_answer(envelope, body, headers)
+            await send_answer(send, 202, b"")
+        else:
+            await self._exchange(body, receive, send)
+
+    async def _exchange(self, body: bytes, receive: Receive, send: Send) -> None:
+        if self._exchanges >= self._policy.max_exchanges:
+            limit = {"limit": self._policy.max_exchanges}
+            error = ResourceUnavailable("too many requests in flight", data=limit)
+            raise Refusal(503, error, [(b"retry-after", b"1")])
+        self._exchanges += 1
+        try:
+            exchange = Exchange(self._make_handler(), self._calls, self.instance_id)
+            exchange.connection.receive([body])
+            if exchange.is_answered_with_nothing():
+                await send_answer(send, 202, b"")
+            else:
+                await exchange.answer(receive, send)
+        finally:
+            self._exchanges -= 1
+
+    def _take_answer(self, envelope: Envelope, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        connection = self._calls.get(envelope.id) if isinstance(envelope.id, str) else None
+        if connection is not None:
+            connection.receive([body])
+            return
+        instance = next((value for name, value in headers if name == _INSTANCE_ID), None)
+        if instance is not None and instance.decode("latin-1") != self.instance_id:
+            message = "this answer belongs to another process of the server, see Stepflow-Instance-Id"
+            raise Refusal(421, InvalidRequest(message, data={"instance_id": self.instance_id}))
+
+    async def _read(self, receive: Receive) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                async with asyncio.timeout(self._policy.body_timeout):
+                    message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refusal(400, InvalidRequest("the client went away"))
+                body: bytes = message.get("body", b"")
+                size += len(body)
+                if size > self._policy.max_body_bytes:
+                    raise self._policy.too_long()
+                if not message.get("more_body", False):
+                    return b"".join([*parts, body]) if parts else body
+                parts.append(body)
+        except TimeoutError:
+            error = RequestTimeout("the body did not arrive in time", data={"timeout": self._policy.body_timeout})
+            raise Refusal(408, error, [(b"connection", b"close")]) from None
+
+
+def _path(scope: Scope) -> str:
+    # Servers differ in whether the path includes the prefix that the application is mounted at.
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
+
+
+def _wrong_method(allowed: bytes) -> Refusal:
+    return Refusal(405, InvalidRequest(f"only {allowed.decode()} works here"), [(b"allow", allowed)])

@@ -1,0 +1,100 @@
+"""One POST of a runtime and its answer."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, MutableMapping
+
+from stepflow_sdk.errors import ResourceUnavailable
+from stepflow_sdk.transports.connection import Connection, Handler
+from stepflow_sdk.transports.http.messages import Receive, Send, event, send_answer
+
+__all__ = ["Exchange"]
+
+_WATCH_AFTER = 0.1
+"""Seconds after which an exchange looks whether its client is still there: most are over before."""
+
+
+class Exchange:
+    """One POST and its answer: plain JSON, or an event stream from the first call back on.
+
+    Args:
+        handler: What serves the request.
+        calls: Where calls back are entered, so that their answers, which are POSTs of their own, find here.
+        instance_id: The value of ``Stepflow-Instance-Id`` of event streams.
+    """
+
+    def __init__(self, handler: Handler, calls: MutableMapping[str, Connection], instance_id: str) -> None:
+        self.connection = Connection(handler, self._take, calls=calls)
+        self._instance_id = instance_id
+        self._frames: list[bytes] = []
+        self._something: asyncio.Future[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    def is_answered_with_nothing(self) -> bool:
+        """Whether what was received wants no answer: a notification."""
+        return not self._frames and self.connection.peer.in_flight == 0
+
+    async def answer(self, receive: Receive, send: Send) -> None:
+        """Send what the handler answers to the request that was given to the connection.
+
+        Returns when the answer is complete, or when the client has gone away, which closes the connection.
+        """
+        watch = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._watch, receive)
+        try:
+            await self._wait()
+            if self._is_over():
+                await send_answer(send, 200, self._frames[-1])
+            elif self._frames:
+                await self._stream(send)
+        finally:
+            watch.cancel()
+            self.connection.close()
+            if self._watcher is not None:
+                self._watcher.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._watcher
+
+    async def _stream(self, send: Send) -> None:
+        headers = [
+            (b"content-type", b"text/event-stream"),
+            (b"cache-control", b"no-store"),
+            (b"stepflow-instance-id", self._instance_id.encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while self._frames:
+            over = self._is_over()
+            frames, self._frames = self._frames, []
+            await send({"type": "http.response.body", "body": _events(frames), "more_body": not over})
+            if over:
+                return
+            await self._wait()
+
+    def _is_over(self) -> bool:
+        return bool(self._frames) and self.connection.peer.in_flight == 0
+
+    async def _wait(self) -> None:
+        while not self._frames and not self.connection.closed:
+            self._something = asyncio.get_running_loop().create_future()
+            await self._something
+
+    def _take(self, frames: list[bytes]) -> None:
+        self._frames += frames
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._something is not None and not self._something.done():
+            self._something.set_result(None)
+
+    def _watch(self, receive: Receive) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._await_disconnect(receive))
+
+    async def _await_disconnect(self, receive: Receive) -> None:
+        with contextlib.suppress(ResourceUnavailable):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.connection.close("the client went away")
+            self._wake()
+
+
+def _events(frames: Iterable[bytes]) -> bytes:
+    return b"".join(map(event, frames))

@@ -1,0 +1,120 @@
+"""Who may talk to an HTTP server, and how much: what is checked before a body is read."""
+
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from stepflow_sdk.errors import AccessDenied, InvalidRequest, WireError
+
+__all__ = ["LOOPBACK_NAMES", "HttpPolicy", "Refusal"]
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Refusal(Exception):
+    """An HTTP request that is answered with a status and a JSON-RPC error instead of being served."""
+
+    def __init__(self, status: int, error: WireError, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(error.message)
+        self.status = status
+        self.error = error
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPolicy:
+    """Who may talk to a server.
+
+    A browser on the same machine can reach a loopback server on behalf of any page, and a name that is made to
+    resolve to loopback makes such a page look local; so the names in ``Host`` and ``Origin`` are checked.
+
+    Attributes:
+        allowed_hosts: Names, without a port, that ``Host`` may have beside those of loopback; ``*`` for any.
+        allowed_origins: What ``Origin`` may be when there is one (``https://example.com``).
+        token: What callers must send as ``Authorization: Bearer TOKEN``; None for no such demand.
+        max_body_bytes: The longest body that is read.
+        body_timeout: Seconds that may pass without a further piece of a body.
+        max_exchanges: How many requests may be unanswered at once.
+    """
+
+    allowed_hosts: frozenset[str] = frozenset()
+    allowed_origins: frozenset[str] = frozenset()
+    token: str | None = None
+    max_body_bytes: int = 64 * 1024 * 1024
+    body_timeout: float = 20.0
+    max_exchanges: int = 10_000
+
+    def check_source(self, headers: Headers) -> None:
+        """Check where a request comes from; for every route.
+
+        Raises:
+            Refusal: 400 without a usable ``Host``, 421 for a foreign one, 403 for a foreign ``Origin``.
+        """
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) != 1:
+            raise Refusal(400, InvalidRequest('one "Host" header is needed'))
+        host = _host_name(hosts[0].decode("latin-1"))
+        if "*" not in self.allowed_hosts and host not in LOOPBACK_NAMES and host not in self.allowed_hosts:
+            message = f"the server is not known as {host[:100]!r}; name it in allowed_hosts (--allow-host)"
+            raise Refusal(421, AccessDenied(message))
+        for name, value in headers:
+            if name == b"origin" and value.decode("latin-1") not in self.allowed_origins:
+                raise Refusal(
+                    403, AccessDenied("this origin may not call; name it in allowed_origins (--allow-origin)")
+                )
+
+    def check_caller(self, headers: Headers) -> None:
+        """Check the token, where one is demanded.
+
+        Raises:
+            Refusal: 401.
+        """
+        if self.token is None:
+            return
+        given = next((value for name, value in headers if name == b"authorization"), b"")
+        scheme, _, token = given.partition(b" ")
+        expected = self.token.encode()
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), expected):
+            raise Refusal(401, AccessDenied("a valid bearer token is needed"), [(b"www-authenticate", b"Bearer")])
+
+    def check_content(self, headers: Headers) -> None:
+        """Check what a POST carries and what it can take.
+
+        Raises:
+            Refusal: 415, 406 or 413.
+        """
+        content_type = accept = length = b""
+        for name, value in headers:
+            if name == b"content-type":
+                content_type = value
+            elif name == b"accept":
+                accept += b"," + value
+            elif name == b"content-length":
+                length = value
+        if content_type.partition(b";")[0].strip().lower() != b"application/json":
+            raise Refusal(415, InvalidRequest('the content type must be "application/json"'))
+        if not _accepts(accept):
+            message = 'the client must accept both "application/json" and "text/event-stream"'
+            raise Refusal(406, InvalidRequest(message))
+        if length.isdigit() and int(length) > self.max_body_bytes:
+            raise self.too_long()
+
+    def too_long(self) -> Refusal:
+        """The refusal of a body above the limit."""
+        limit = {"limit": self.max_body_bytes}
+        error = InvalidRequest(f"the body is longer than {self.max_body_bytes} bytes", data=limit)
+        return Refusal(413, error, [(b"connection", b"close")])
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _accepts(accept: bytes) -> bool:
+    kinds = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")}
+    json = kinds & {b"application/json", b"application/*", b"*/*"}
+    return bool(json and kinds & {b"text/event-stream", b"text/*", b"*/*"})

@@ -1,0 +1,89 @@
+"""An HTTP server process: uvicorn on a socket of ours, without its logs and signals."""
+
+import contextlib
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import uvicorn
+
+__all__ = ["bind", "is_loopback", "make_server", "parent_is_gone"]
+
+_KEEP_ALIVE = 30
+_CONNECTIONS = 1000
+_HEAD_BYTES = 64 * 1024
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes any free one.
+
+    Raises:
+        OSError: The address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            # On Windows the option means something else: to share a port that is in use.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int) -> "uvicorn.Server":
+    """Return a uvicorn server for an ASGI application.
+
+    Args:
+        app: The application; its lifespan is not run here.
+        started: Called when requests can come.
+        stop_timeout: Seconds that open connections have when ``should_exit`` is set.
+    """
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Generator[None]:
+            yield  # signals are the process's, not the transport's
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            started()
+
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=stop_timeout,
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+    )
+    return Server(config)
+
+
+def parent_is_gone(parent: int) -> bool:
+    """Whether the process that started this one has ended; ``parent`` is its id at the start."""
+    return os.name == "posix" and os.getppid() != parent
