@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -46,6 +47,7 @@ class Output:
 
     def __init__(self) -> None:
         self._stream: BinaryIO | None = None
+        self._prints = redirect_stdout(sys.stderr)
 
     def __enter__(self) -> Self:
         if sys.stdout is None:
@@ -53,11 +55,13 @@ class Output:
         sys.stdout.flush()
         self._stream = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)
+        self._prints.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         stream, self._stream = self._stream, None
-        if stream is not None and sys.stdout is not None:
+        if stream is not None:
+            self._prints.__exit__(None, None, None)
             sys.stdout.flush()
             os.dup2(stream.fileno(), 1)
             stream.close()
