@@ -75,6 +75,7 @@ def class_hints(annotation: Any, scope: Scope) -> dict[str, Any]:
         # A TypedDict has no bases at run time: its annotations are merged, and so must its variables be.
         values = {cls: {variable: value for found in values.values() for variable, value in found.items()}}
     hints: dict[str, Any] = {}
+    # From the root down, so that a subclass overrides the annotation but keeps the place of the field.
     for base in reversed(cls.__mro__):
         own = inspect.get_annotations(base)
         if own:
@@ -100,6 +101,7 @@ def _variables(annotation: Any) -> dict[Any, dict[Any, Any]]:
         found[cls] = dict(zip(parameters, get_args(current), strict=False))
         for base in getattr(cls, "__orig_bases__", getattr(cls, "__bases__", ())):
             origin = get_origin(base) or base
+            # Generic and Protocol only declare the variables.
             if origin not in (typing.Generic, typing.Protocol, object) and isinstance(origin, type):
                 waiting.append(substitute(base, found[cls], keep=True))
     return found

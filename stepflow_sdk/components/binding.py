@@ -42,6 +42,7 @@ class PathReader:
             InvalidInput: The text does not stand for such a value.
         """
         report = Report()
+        # "12" for text stays "12"; only what cannot be text is read as a number or a truth value.
         if self._text_first:
             value = self._kind.load(text, ROOT, report)
             if not report.count:
@@ -55,6 +56,7 @@ class PathReader:
             value = self._kind.load(decoded, ROOT, second)
             if not second.count:
                 return value
+            # The first reading is the one that the author meant.
             report = report if self._text_first else second
         message = f"path parameter {self._name!r}: {report.problems[0]['message']}"
         raise InvalidInput(message, data={"problems": [{"path": self._name, "message": message}]})
@@ -104,6 +106,7 @@ def _general_binder(
     read: Callable[[Any], Any] | None,
     path_readers: Mapping[str, PathReader],
 ) -> Bind:
+    # Tuples are unpacked faster than attributes are read.
     steps = [(parameter.name, parameter.role, parameter.annotation, parameter.keyword) for parameter in parameters]
 
     has_fields = any(parameter.role == "field" for parameter in parameters)

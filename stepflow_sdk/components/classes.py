@@ -212,6 +212,7 @@ def _dataclass(annotation: Any, cls: Any, recognizer: "Recognizer") -> Kind:
     fields: list[Field] = []
     for field in dataclasses.fields(cls):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        # Such a field is set by the class itself, so it is no part of the input.
         if not field.init:
             exact = False
             continue
@@ -232,6 +233,7 @@ def _typed_dict(annotation: Any, cls: Any, recognizer: "Recognizer") -> Kind:
     hints = _Hints(annotation, cls, recognizer)
     fields: list[Field] = []
     for name in hints.names():
+        # With `from __future__ import annotations` the class itself could not tell which keys are required.
         origin = get_origin(hints.hint(name))
         while getattr(origin, "_name", None) == "ReadOnly":
             origin = get_origin(get_args(hints.hint(name))[0])
@@ -265,6 +267,7 @@ def _attrs(annotation: Any, cls: Any, recognizer: "Recognizer") -> Kind:
         made = hasattr(default, "factory")
         shown = ABSENT if required or made else default
         field = hints.field(attribute.name, required=required, default=shown)
+        # The constructor takes the alias.
         field.attribute = attribute.alias
         fields.append(field)
     # Converters and validators run in the constructor, which msgspec does not call.

@@ -112,6 +112,7 @@ def _read_words(item: Any, constraints: Constraints) -> None:
 
 
 def _read_foreign(item: Any, constraints: Constraints) -> None:
+    # msgspec does not read these, so its decoder would let everything pass.
     constraints.foreign = True
     for attribute, keyword in _NUMERIC.items():
         bound = getattr(item, attribute, None)

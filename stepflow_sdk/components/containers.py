@@ -71,6 +71,7 @@ class Array(Kind):
             _check_unique(value, path, report)
         load = self._items.load
         items = [load(item, (path, index), report) for index, item in enumerate(value)]
+        # A set could not be made of what is wrong, since that may be unhashable.
         return self._make(items) if report.build and report.count == before else None
 
 
@@ -147,6 +148,7 @@ class Dictionary(Kind):
         if self._longest is not None and len(value) > self._longest:
             report.add(path, f"expected at most {self._longest} keys, got {len(value)}")
         load = self._values.load
+        # Nearly all keys are plain text, which needs no look.
         if self._keys is None:
             return {key: load(item, (path, key), report) for key, item in value.items()}
         loaded: list[tuple[Any, Any]] = []

@@ -53,6 +53,7 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
         DefinitionError: An option is wrong.
     """
     label = _label(function)
+    # First of all: what follows reads names and annotations that only functions have.
     check_callable(function, label)
     name = _name(function, options, label)
     _check_options(options, label)
@@ -118,6 +119,7 @@ class _Maker:
         readers: dict[str, PathReader] = {}
         for parameter in self._signature.of("path"):
             kind = self.kind(parameter.annotation, f"parameter {parameter.name!r}")
+            # No text of a path could be a value of such a type.
             if not kind.takes() - {"object", "array"}:
                 raise InvalidSignature(
                     f"{self._label}: parameter {parameter.name!r} is part of a path, which is text; "
@@ -153,6 +155,7 @@ class _Maker:
             fields.append(Field(parameter.name, f"a{index}", kind, required=required, default=shown, description=said))
             default = msgspec.NODEFAULT if required else parameter.default
             annotations.append((parameter.name, parameter.annotation, default))
+        # The exact way makes the same struct, with nothing left to check in it.
         made = make_arguments([(name, Any, default) for name, _, default in annotations])
         record = Record(fields, made, annotations={"title": f"{self._name} input"})
         decode = fast_decoder(record, lambda: make_arguments(annotations))

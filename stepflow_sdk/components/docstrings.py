@@ -84,6 +84,7 @@ def _section_end(lines: list[str], start: int, *, numpy: bool) -> int:
                 break
             if not line.strip() and index + 1 < len(lines) and not lines[index + 1].strip():
                 break
+        # In Google style a section is what is indented below its heading.
         elif line.strip() and not line[0].isspace():
             break
         index += 1
@@ -97,6 +98,7 @@ def _read_section(lines: list[str], *, numpy: bool) -> dict[str, str]:
     current: list[str] = []
     for line in lines:
         stripped = line.strip()
+        # Deeper lines continue the last item.
         if len(line) - len(line.lstrip()) == outer and stripped:
             match = (_NUMPY_ITEM if numpy else _GOOGLE_ITEM).fullmatch(stripped)
             current = [] if match is None else [name.strip() for name in match[1].split(",")]

@@ -41,6 +41,7 @@ class Definitions:
         if name is None:
             name = self.reserve(kind.name, kind.full_name)
             self._names[id(kind)] = name
+            # The name is taken before the schema is made: a recursive kind refers to it meanwhile.
             self.schemas[name] = {}
             self.schemas[name] = kind.target.schema(self)
         return {"$ref": f"#/$defs/{name}"}
@@ -171,6 +172,7 @@ class Described(Kind):
 
     def schema(self, definitions: Definitions) -> dict[str, Any]:
         """See `Kind.schema`."""
+        # Annotations beside a $ref are allowed since 2019-09.
         return {**self.inner.schema(definitions), **self._keywords}
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
@@ -192,6 +194,7 @@ def bare(kind: Kind) -> Kind:
 def reachable(kind: Kind) -> Iterator[Kind]:
     """Yield a kind and all that it is made of, each once."""
     seen: set[int] = set()
+    # A list and not recursion: types may refer to themselves.
     waiting = [kind]
     while waiting:
         current = waiting.pop()

@@ -1,6 +1,7 @@
 """What a user writes in a signature to say where a parameter comes from."""
 
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 __all__ = ["Input", "PathParam", "injected_class", "marker_of"]
 
@@ -43,7 +44,9 @@ def injected_class(annotation: Any) -> type | None:
     def``, "thread" when it is for ``def``. Returned is the class that has the attribute, also for a subclass,
     a parametrised class and an optional one.
     """
-    for part in (annotation, *(arg for arg in get_args(annotation) if len(get_args(annotation)) == 2)):
+    # A context may be optional, for a function that is also called from elsewhere.
+    optional = get_origin(annotation) in {Union, UnionType} and NoneType in get_args(annotation)
+    for part in get_args(annotation) if optional else (annotation,):
         cls = get_origin(part) or part
         if isinstance(cls, type) and hasattr(cls, "__stepflow_injectable__"):
             return next(base for base in cls.__mro__ if "__stepflow_injectable__" in vars(base))

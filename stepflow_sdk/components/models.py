@@ -62,12 +62,14 @@ class Model(Kind):
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
         before = report.count
+        # An output is only looked at, against the schema that tells its serialized form.
         side = "input" if report.build else "output"
         for error in self._validators[side].iter_errors(value):
             _report_schema_error(error, path, report)
         if report.count != before or not report.build:
             return None
         try:
+            # As JSON and not as Python values: strict models take a date as text only from JSON.
             return self._cls.model_validate_json(msgspec.json.encode(value))
         except ValueError as error:
             _report_model_error(error, path, report)

@@ -66,6 +66,7 @@ def _segment(text: str, path: str) -> Segment:
     match = _PARAMETER.fullmatch(text)
     if match is not None:
         return Segment("rest" if match[1] else "one", match[2])
+    # Half a segment as a parameter would make it ambiguous which pattern wins.
     if "{" in text or "}" in text:
         raise DefinitionError(
             f"the segment {text!r} of the path {path!r} is malformed; "

@@ -190,6 +190,7 @@ class Recognizer:
         return self.named(cls, name, full_name, lambda: Choice(values, exact=exact, annotations=annotations))
 
     def _union(self, annotation: Any, constraints: Constraints) -> Kind:
+        # UNSET stands for an absent field, so it is no value of the union.
         members = [member for member in get_args(annotation) if member is not msgspec.UnsetType]
         understood: frozenset[str] = frozenset()
         kinds: list[Kind] = []

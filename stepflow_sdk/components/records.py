@@ -121,6 +121,7 @@ class Record(Kind):
             if type(found) is bool or found != expected:
                 report.add((path, name), f"expected {shown(expected)}, got {shown(found)}")
         loaded: dict[str, Any] = {}
+        # The fields are gone through, not the value: what is not declared is let pass, as newer senders may know more.
         for field in self.fields:
             item = value.get(field.name, ABSENT)
             if item is not ABSENT:
@@ -200,6 +201,7 @@ class Row(Kind):
             report.add(path, f"expected at least {self._shortest} items, got {len(value)}")
         if self._closed and len(value) > len(self._fields):
             report.add(path, f"expected at most {len(self._fields)} items, got {len(value)}")
+        # Missing items are those with defaults, or already reported; further ones were let pass or reported.
         pairs = zip(self._fields, value, strict=False)
         loaded = {
             field.attribute: field.kind.load(item, (path, index), report) for index, (field, item) in enumerate(pairs)

@@ -38,6 +38,7 @@ class Registry:
             DuplicateComponent: The path is taken.
             DefinitionError: The registry is frozen.
         """
+        # Everything is checked before anything is added, so that a failure leaves no half.
         self.check([spec])
         self.insert(spec)
 
@@ -87,6 +88,7 @@ class Registry:
         found = self._patterns.find(normalize_path(path)[1:].split("/"))
         if found is not None:
             spec, values = found
+            # The tree knows where parameters stand; their names are each component's own.
             names = [segment.text for segment in parse_path(spec.path) if segment.form != "literal"]
             return spec, dict(zip(names, values, strict=True))
         raise self._not_found(path)

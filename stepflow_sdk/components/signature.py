@@ -81,6 +81,7 @@ def read_signature(
         raise InvalidSignature(f"{label} has no signature that can be read; wrap it in a function") from error
     is_async = _is_async(function)
     parameters = [_evaluated(parameter, scope, label) for parameter in plain.parameters.values()]
+    # All checks come before any schema is made: they name the simplest fix.
     for name, annotation, _ in parameters:
         _check_injected(name, annotation, label, is_async=is_async, in_thread=in_thread)
     _check_path_names(parameters, path_names, label)
@@ -99,6 +100,7 @@ def check_callable(function: Any, label: str) -> None:
         raise InvalidSignature(f"{label} is not callable; decorate a function")
     if isinstance(function, type):
         raise InvalidSignature(f"{label} is a class; decorate a function that makes and uses it")
+    # A partial is what it calls.
     called: Any = getattr(function, "func", function)
     call = called if inspect.isroutine(called) else type(called).__call__
     if any(is_generator(call) for is_generator in _GENERATORS):

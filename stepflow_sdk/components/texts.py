@@ -119,6 +119,7 @@ class _IntegerKey(Encoded):
 
 
 def _parse_duration(text: str) -> timedelta:
+    # Digits beyond microseconds are cut off, not rounded: rounding up could leave the range.
     total = timedelta()
     for whole, fraction, unit in _PARTS.findall(text):
         microseconds = int(f"{fraction:0<6}"[:6]) if fraction else 0

@@ -31,6 +31,7 @@ class Trie(Generic[T]):
         node = self._root
         for segment in segments:
             if segment.form == "rest":
+                # The rest is always the last segment, so nothing can follow.
                 node.rest = value
                 return
             if segment.form == "one":
@@ -68,5 +69,6 @@ class Trie(Generic[T]):
             found = self._find(node.one, texts, index + 1, [*values, text])
             if found is not None:
                 return found
+        # What was more literal has failed all the way down; now the rest may have it.
         rest = "/".join(texts[index:])
         return None if node.rest is None or not rest else (node.rest, [*values, rest])

@@ -55,6 +55,7 @@ class Union(Kind):
 
     def load(self, value: Any, path: Path, report: Report) -> Any:
         """See `Kind.load`."""
+        # The JSON type rules most members out, which keeps the problems to those that were meant.
         types = json_types(value)
         if self._tag is not None and is_object(value):
             candidates = self._by_tag(value, path, report)
@@ -77,7 +78,8 @@ class Union(Kind):
             report.add((path, tag), f"is required but missing: expected {self._tags()}")
             return [_NOTHING]
         found = value[tag]
-        member = self._tagged.get(found) if type(found) in {str, int} else None
+        # JSON Schema: 1.0 is the tag 1, but true is not, which Python would find under 1.
+        member = self._tagged.get(found) if type(found) in {str, int, float} else None
         if member is None:
             report.add((path, tag), f"expected {self._tags()}, got {shown(found)}")
             return [_NOTHING]
@@ -107,6 +109,8 @@ class Union(Kind):
                 return loaded, trial
             if best is None or trial.count < best.count:
                 best = trial
+        # For a scalar "a date or an integer" says more than what is wrong with each; inside a container the
+        # nearest member does.
         if best is None or not isinstance(value, dict | list):
             best = report.trial()
             self.refuse(value, path, best)

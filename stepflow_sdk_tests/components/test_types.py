@@ -56,6 +56,14 @@ class Dog(msgspec.Struct, tag=True):
     name: str
 
 
+class One(msgspec.Struct, tag=1):
+    pass
+
+
+class Two(msgspec.Struct, tag=2):
+    pass
+
+
 class Box(msgspec.Struct, Generic[T]):
     item: T
 
@@ -158,6 +166,7 @@ _CASES: list[tuple[Any, Any, Any]] = [
     (Row, [1, "c"], Row(1, "c")),
     (Cat | Dog, {"type": "Dog", "name": "a"}, Dog("a")),
     (Cat, {"lives": 9}, Cat(9)),
+    (One | Two, {"type": 1.0}, One()),
     (Box[int], {"item": 1.0}, Box(1)),
     (Box[list[date]], {"item": ["2024-05-31"]}, Box([date(2024, 5, 31)])),
     (Pair[str], {"left": "a", "right": "b"}, Pair("a", "b")),
@@ -219,6 +228,7 @@ def test_a_value_arrives_as_its_type(taken: Any, value: Any, arrives: Any) -> No
         (Point, [1, 2, 3]),
         (Cat | Dog, {"lives": 9}),
         (Cat | Dog, {"type": "Cow"}),
+        (One | Two, {"type": True}),
         (Cat, {"type": "Dog", "lives": 9}),
         (Model, {"name": "bad"}),
         (Model, {"name": 1}),

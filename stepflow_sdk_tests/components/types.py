@@ -45,6 +45,14 @@ class Dog(msgspec.Struct, tag=True, forbid_unknown_fields=True):
     name: str = "rex"
 
 
+class First(msgspec.Struct, tag=1, tag_field="kind"):
+    x: int = 0
+
+
+class Second(msgspec.Struct, tag=2, tag_field="kind"):
+    x: str = ""
+
+
 class Tree(msgspec.Struct):
     value: int
     children: "list[Tree]" = []
@@ -111,6 +119,7 @@ _LEAVES: list[Any] = [
     Annotated[int, msgspec.Meta(title="A", description="b", examples=[1])],
     Cat | Dog,
     Cat | Dog | None,
+    First | Second,
     Cat | dict[str, int],
     int | float,
     int | str,
@@ -177,7 +186,21 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 _JUNK: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 3, 1.0, 3.0, 2.5, -0.0, 1e300, 2**53, 2**63, 2**64, 10**30, "", "a", "abcd"),
-    *([], {}, [1], [1, 1.0], ["a", 1], {"a": 1}, {"one": 1}, {"type": "Cat"}, {"1": 1}, {"01": 1}, [None]),
+    *(
+        [],
+        {},
+        [1],
+        [1, 1.0],
+        ["a", 1],
+        {"a": 1},
+        {"one": 1},
+        {"type": "Cat"},
+        {"kind": 1.0},
+        {"kind": True},
+        {"1": 1},
+        {"01": 1},
+        [None],
+    ),
     *("2024-02-29", "2023-02-29", "2024-05-31T12:00:00Z", "2024-05-31 12:00:00Z", "2024-05-31T12:00:00"),
     *("2024-05-31T12:00:00.1+01:00", "2024-05-31\n", "12:00:00", "12:00:00Z", "24:00:00", "PT1H", "P1W", "PT", "P1Y"),
     *("123e4567-e89b-12d3-a456-426614174000", "123e4567e89b12d3a456426614174000", "NaN", "Infinity", " 1", "1_0"),
