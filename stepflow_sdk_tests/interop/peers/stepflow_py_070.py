@@ -1,0 +1,146 @@
+"""Components written with stepflow-py 0.7.0; run by the interpreter of its own environment, never imported.
+
+Without arguments it serves stdio, with ``--http`` and a port HTTP.
+"""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+import msgspec
+from stepflow_py import (  # type: ignore[import-not-found]  # lives in an environment of its own
+    FlowBuilder,
+    SkipStep,
+    StepflowContext,
+    StepflowServer,
+    Value,
+)
+
+server = StepflowServer()
+
+
+class Order(msgspec.Struct):
+    item: str
+    quantity: int
+    note: str | None = None
+
+
+class Receipt(msgspec.Struct):
+    text: str
+    total: int
+
+
+class Anything(msgspec.Struct):
+    value: Any
+
+
+class Text(msgspec.Struct):
+    text: str
+
+
+class Nested(msgspec.Struct):
+    flow: dict[str, Any]
+    input: Any
+
+
+class Batch(msgspec.Struct):
+    flow: dict[str, Any]
+    inputs: list[Any]
+    max_concurrency: int | None = None
+
+
+class Wanted(msgspec.Struct):
+    blob_id: str
+
+
+class OneStep(msgspec.Struct):
+    step_id: str | None = None
+
+
+@server.component
+def order(input: Order) -> Receipt:
+    """Take an order."""
+    return Receipt(f"{input.quantity} x {input.item}", input.quantity * 7)
+
+
+@server.component(name="echo", description="Give back what came.")
+def echo(input: Anything) -> Any:
+    return input.value
+
+
+@server.component
+async def keep(input: Anything, context: StepflowContext) -> dict[str, Any]:
+    """Store a value twice and read it back."""
+    blob_id = await context.put_blob(input.value)
+    again = await context.put_blob(input.value)
+    return {"blob_id": blob_id, "same": blob_id == again, "data": await context.get_blob(blob_id)}
+
+
+@server.component
+async def read(input: Wanted, context: StepflowContext) -> Any:
+    return await context.get_blob(input.blob_id)
+
+
+@server.component
+async def nested(input: Nested, context: StepflowContext) -> Any:
+    return await context.evaluate_flow(input.flow, input.input)
+
+
+@server.component
+async def old_language(input: Anything, context: StepflowContext) -> Any:
+    """Run a flow built with this version's own builder, in the flow language of this version."""
+    builder = FlowBuilder(name="old")
+    builder.add_step(id="one", component="/echo", input_data={"value": Value.input()})
+    builder.set_output(Value.step("one"))
+    return await context.evaluate_flow(builder.build(), input.value)
+
+
+@server.component
+async def batch(input: Batch, context: StepflowContext) -> Any:
+    return await context.evaluate_batch(input.flow, input.inputs, input.max_concurrency)
+
+
+@server.component
+async def batch_details(input: Batch, context: StepflowContext) -> Any:
+    batch_id = await context.submit_batch(input.flow, input.inputs, input.max_concurrency)
+    early, none = await context.get_batch(batch_id)
+    late, outputs = await context.get_batch(batch_id, wait=True, include_results=True)
+    return {"batch_id": batch_id, "early": early, "none": none, "late": late, "outputs": outputs}
+
+
+@server.component
+async def metadata(input: OneStep, context: StepflowContext) -> Any:
+    return await context.get_metadata(input.step_id)
+
+
+@server.component
+async def ids(input: Anything, context: StepflowContext) -> dict[str, Any]:
+    return {
+        "run_id": context.run_id,
+        "flow_id": context.flow_id,
+        "step_id": context.step_id,
+        "attempt": context.attempt,
+    }
+
+
+@server.component
+def fail(input: Text) -> Any:
+    raise ValueError(input.text)
+
+
+@server.component
+def skip(input: Text) -> Any:
+    raise SkipStep(input.text)
+
+
+@server.component
+def die(input: Anything) -> Any:
+    os._exit(input.value)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        asyncio.run(server.start_http(host="127.0.0.1", port=int(sys.argv[2])))
+    else:
+        server.start_stdio()
