@@ -26,7 +26,7 @@ def commands(readme: Path) -> list[str]:
 def example(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of an example, so that nothing is written into the checkout."""
     ignored = shutil.ignore_patterns("output", "__pycache__")
-    copy = tmp_path / request.param
+    copy: Path = tmp_path / request.param
     shutil.copytree(ROOT / "examples" / request.param, copy, ignore=ignored)
     return copy
 
