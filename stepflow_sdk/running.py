@@ -160,12 +160,14 @@ async def _serve_http(server: "StepflowServer[Any]", options: Options, wire: Wir
 
     with _shutdown(server) as shutdown:
         async with server.service() as service, _parent_watched(wire, options, shutdown):
-            web = make_server(server.endpoint(service, options.policy), announce, stop_timeout=int(_FLUSH_SECONDS))
+            endpoint = server.endpoint(service, options.policy)
+            web = make_server(endpoint, announce, stop_timeout=int(_FLUSH_SECONDS))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(web.serve(sockets=[listener]))
                 await shutdown.requested.wait()
                 # Answers to calls back come as requests of their own, so the door stays open for the drain.
                 await _drain(server, service)
+                endpoint.end_sessions()
                 web.should_exit = True
 
 

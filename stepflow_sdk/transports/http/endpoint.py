@@ -1,8 +1,8 @@
-"""The ASGI endpoint: JSON-RPC by POST, and ``/health``."""
+"""The ASGI endpoint: JSON-RPC by POST, sessions, and ``/health``."""
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import UNSET
 
@@ -13,9 +13,11 @@ from stepflow_sdk.transports.connection import Connection, Handler
 from stepflow_sdk.transports.http.exchange import Exchange
 from stepflow_sdk.transports.http.messages import Receive, Scope, Send, send_answer, send_refusal
 from stepflow_sdk.transports.http.policy import HttpPolicy, Refusal
+from stepflow_sdk.transports.http.sessions import EVENTS_PATH, SESSION_PREFIX, Session, SessionLimits, Sessions
 
 __all__ = ["HttpEndpoint"]
 
+_SESSIONS = SessionLimits()
 _INSTANCE_ID = b"stepflow-instance-id"
 
 
@@ -29,16 +31,20 @@ class HttpEndpoint:
     Args:
         make_handler: Makes what serves one exchange.
         policy: Who may talk to it.
+        sessions: Bounds of the sessions, which live beside the exchanges without one.
 
     Attributes:
         instance_id: Tells this process from others behind one address, in ``Stepflow-Instance-Id``.
     """
 
-    def __init__(self, make_handler: Callable[[], Handler], policy: HttpPolicy) -> None:
+    def __init__(
+        self, make_handler: Callable[[], Handler], policy: HttpPolicy, sessions: SessionLimits = _SESSIONS
+    ) -> None:
         self.instance_id = uuid.uuid4().hex
         self._make_handler = make_handler
         self._policy = policy
         self._calls: dict[str, Connection] = {}
+        self._sessions = Sessions(sessions)
         self._exchanges = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,23 +52,39 @@ class HttpEndpoint:
         try:
             self._policy.check_source(scope["headers"])
             path = _path(scope)
-            if path == "/health":
+            if path in {"", "/"}:
+                await self._post(scope, receive, send, None)
+            elif path.startswith(SESSION_PREFIX):
+                self._policy.check_caller(scope["headers"])
+                session = self._sessions.get(path.removeprefix(SESSION_PREFIX))
+                await self._post(scope, receive, send, session)
+            elif path == EVENTS_PATH:
+                await self._events(scope, receive, send)
+            elif path == "/health":
                 await self._health(scope, send)
-            elif path not in {"", "/"}:
-                raise Refusal(404, NotFound(f"there is nothing at {path[:200]!r}"))
-            elif scope["method"] != "POST":
-                raise _wrong_method(b"POST")
             else:
-                await self._post(scope, receive, send)
+                raise Refusal(404, NotFound(f"there is nothing at {path[:200]!r}"))
         except Refusal as refusal:
             await send_refusal(send, refusal)
+
+    def end_sessions(self) -> None:
+        """End the event streams of all sessions, so that a server can stop."""
+        self._sessions.end()
 
     async def _health(self, scope: Scope, send: Send) -> None:
         if scope["method"] not in {"GET", "HEAD"}:
             raise _wrong_method(b"GET, HEAD")
         await send_answer(send, 200, b'{"status":"healthy"}')
 
-    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _events(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "GET":
+            raise _wrong_method(b"GET")
+        self._policy.check_caller(scope["headers"])
+        await self._sessions.serve(scope, receive, send)
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send, session: Session | None) -> None:
+        if scope["method"] != "POST":
+            raise _wrong_method(b"POST")
         headers = scope["headers"]
         self._policy.check_caller(headers)
         self._policy.check_content(headers)
@@ -77,19 +99,24 @@ class HttpEndpoint:
             what = "batches are not served over HTTP" if envelope else "the body is empty"
             raise Refusal(400, InvalidRequest(what) if envelope else ParseError(what))
         if envelope.method is UNSET and (envelope.result or envelope.error):
-            self._take_answer(envelope, body, headers)
+            calls = self._calls if session is None else session.calls
+            self._take_answer(calls, envelope, body, headers)
             await send_answer(send, 202, b"")
         else:
-            await self._exchange(body, receive, send)
+            await self._exchange(body, receive, send, session)
 
-    async def _exchange(self, body: bytes, receive: Receive, send: Send) -> None:
+    async def _exchange(self, body: bytes, receive: Receive, send: Send, session: Session | None) -> None:
         if self._exchanges >= self._policy.max_exchanges:
             limit = {"limit": self._policy.max_exchanges}
             error = ResourceUnavailable("too many requests in flight", data=limit)
             raise Refusal(503, error, [(b"retry-after", b"1")])
+        if session is None:
+            exchange = Exchange(self._make_handler(), self._calls, self.instance_id)
+        else:
+            exchange = Exchange(self._make_handler(), session.calls, self.instance_id, session.send)
+            session.join(exchange.connection)
         self._exchanges += 1
         try:
-            exchange = Exchange(self._make_handler(), self._calls, self.instance_id)
             exchange.connection.receive([body])
             if exchange.is_answered_with_nothing():
                 await send_answer(send, 202, b"")
@@ -97,9 +124,13 @@ class HttpEndpoint:
                 await exchange.answer(receive, send)
         finally:
             self._exchanges -= 1
+            if session is not None:
+                session.leave(exchange.connection)
 
-    def _take_answer(self, envelope: Envelope, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        connection = self._calls.get(envelope.id) if isinstance(envelope.id, str) else None
+    def _take_answer(
+        self, calls: Mapping[str, Connection], envelope: Envelope, body: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        connection = calls.get(envelope.id) if isinstance(envelope.id, str) else None
         if connection is not None:
             connection.receive([body])
             return

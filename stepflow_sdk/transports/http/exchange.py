@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 
 from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.transports.connection import Connection, Handler
-from stepflow_sdk.transports.http.messages import Receive, Send, event, send_answer
+from stepflow_sdk.transports.http.messages import Receive, Send, event, send_answer, send_refusal
+from stepflow_sdk.transports.http.policy import Refusal
 
 __all__ = ["Exchange"]
 
@@ -21,14 +22,23 @@ class Exchange:
         handler: What serves the request.
         calls: Where calls back are entered, so that their answers, which are POSTs of their own, find here.
         instance_id: The value of ``Stepflow-Instance-Id`` of event streams.
+        send_call: Takes calls back where they have a way of their own; then the answer is always plain JSON.
     """
 
-    def __init__(self, handler: Handler, calls: MutableMapping[str, Connection], instance_id: str) -> None:
-        self.connection = Connection(handler, self._take, calls=calls)
-        self._instance_id = instance_id
-        self._frames: list[bytes] = []
+    def __init__(
+        self,
+        handler: Handler,
+        calls: MutableMapping[str, Connection],
+        instance_id: str,
+        send_call: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._something: asyncio.Future[None] | None = None
+        self._frames: list[bytes] = []
+        self._instance_id = instance_id
+        self._send_call = send_call
+        self.connection = Connection(handler, self._take, calls=calls, on_close=self._wake)
         self._watcher: asyncio.Task[None] | None = None
+        self._client_is_gone = False
 
     def is_answered_with_nothing(self) -> bool:
         """Whether what was received wants no answer: a notification."""
@@ -46,6 +56,9 @@ class Exchange:
                 await send_answer(send, 200, self._frames[-1])
             elif self._frames:
                 await self._stream(send)
+            elif not self._client_is_gone:
+                error = ResourceUnavailable("the session has ended")
+                await send_refusal(send, Refusal(503, error))
         finally:
             watch.cancel()
             self.connection.close()
@@ -78,7 +91,14 @@ class Exchange:
             await self._something
 
     def _take(self, frames: list[bytes]) -> None:
-        self._frames += frames
+        if self._send_call is None:
+            self._frames += frames
+        else:
+            # The answer is the last frame, once there is one: a component that has ended makes no calls.
+            answers = 1 if self.connection.peer.in_flight == 0 else 0
+            for frame in frames[: len(frames) - answers]:
+                self._send_call(frame)
+            self._frames += frames[len(frames) - answers :]
         self._wake()
 
     def _wake(self) -> None:
@@ -92,6 +112,7 @@ class Exchange:
         with contextlib.suppress(ResourceUnavailable):
             while (await receive())["type"] != "http.disconnect":
                 pass
+            self._client_is_gone = True
             self.connection.close("the client went away")
             self._wake()
 

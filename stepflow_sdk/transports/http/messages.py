@@ -9,7 +9,7 @@ from stepflow_sdk.protocol import error_of
 from stepflow_sdk.protocol.codec import encode_error
 from stepflow_sdk.transports.http.policy import Refusal
 
-__all__ = ["Message", "Receive", "Scope", "Send", "event", "send_answer", "send_refusal"]
+__all__ = ["Message", "Receive", "Scope", "Send", "ascii_frame", "event", "send_answer", "send_refusal"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -38,12 +38,17 @@ async def send_refusal(send: Send, refusal: Refusal, id: int | str | None = None
     await send_answer(send, refusal.status, encode_error(id, error_of(refusal.error)), refusal.headers)
 
 
-def event(frame: bytes) -> bytes:
-    """Return a frame as an event of an event stream: one ``data`` line, in ASCII.
+def ascii_frame(frame: bytes) -> bytes:
+    """Return a frame in ASCII and on one line, for an event stream.
 
     Runtimes decode each network chunk by itself, so a character of several bytes could be cut in two and lost.
     """
     if not frame.isascii():
         # Outside ASCII there is nothing but the text of strings, where an escape means the same.
         frame = _NON_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], frame.decode("utf-8")).encode("ascii")
-    return b"data: " + frame.replace(b"\n", b" ") + b"\n\n"
+    return frame.replace(b"\n", b" ")
+
+
+def event(frame: bytes) -> bytes:
+    """Return a frame as an event of an event stream: one ``data`` line, in ASCII."""
+    return b"data: " + ascii_frame(frame) + b"\n\n"

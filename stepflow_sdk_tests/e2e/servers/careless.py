@@ -9,8 +9,14 @@ import time
 from typing import Any
 
 from stepflow_sdk import BlockingContext, ComponentError, SkipStep, StepflowContext, StepflowServer
+from stepflow_sdk.transports.http import HttpPolicy
 
-server = StepflowServer("careless", drain_timeout=float(os.environ.get("DRAIN", "6")))
+server = StepflowServer(
+    "careless",
+    drain_timeout=float(os.environ.get("DRAIN", "6")),
+    max_message_bytes=int(os.environ.get("MAX_BYTES", str(64 * 1024 * 1024))),
+    http=HttpPolicy(body_timeout=float(os.environ.get("BODY_TIMEOUT", "20"))),
+)
 forever = threading.Event()
 
 
@@ -107,6 +113,32 @@ def hang() -> None:
 @server.component("hang/async")
 async def hang_async() -> None:
     await asyncio.Event().wait()
+
+
+hanging = {"count": 0}
+
+
+@server.component("hang/count")
+async def hang_count() -> int:
+    return hanging["count"]
+
+
+@server.component("hang/counted")
+async def hang_counted() -> None:
+    hanging["count"] += 1
+    try:
+        await asyncio.Event().wait()
+    finally:
+        hanging["count"] -= 1
+
+
+@server.component("hang/call")
+async def hang_call(ctx: StepflowContext) -> None:
+    hanging["count"] += 1
+    try:
+        await ctx.put_blob("never answered")
+    finally:
+        hanging["count"] -= 1
 
 
 @server.component("hang/stubborn")
