@@ -254,6 +254,9 @@ class Engine:
             with active.scope:
                 await scheduler.run()
                 status = "failed" if scheduler.failed else "completed"
+        except Exception:
+            status = "failed"
+            raise
         finally:
             with anyio.CancelScope(shield=True):
                 await self.runs.end_run(record.run_id, status, time.time())

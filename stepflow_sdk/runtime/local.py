@@ -12,7 +12,7 @@ import msgspec
 
 from stepflow_sdk.errors import BlobNotFound, DefinitionError, InvalidValue
 from stepflow_sdk.flows import Flow, load_flow, require_runnable
-from stepflow_sdk.flows.values import describe, plain
+from stepflow_sdk.flows.values import plain
 from stepflow_sdk.protocol import BlobId, BlobType, FlowResult, FlowResultSuccess, ObservabilityContext
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.assembly import Assembly, Server, from_config, from_servers
@@ -222,7 +222,8 @@ class LocalRuntime:
             run_id=run_id,
         )
         if isinstance(inputs, (str, bytes, Mapping)):
-            raise InvalidValue(f"inputs are a list with one input for each item, not {describe(inputs)}")
+            kind = type(inputs).__name__  # pyright: ignore[reportUnknownArgumentType]  # of whatever is in it
+            raise InvalidValue(f"inputs are a list with one input for each item, not an instance of {kind}")
         items = [plain(input) for input in inputs] if isinstance(inputs, Sequence) else map(plain, inputs)
         flow_id = await self._engine.store_flow(loaded)
         return [_owned(result) for result in await self._engine.run(loaded, items, options, flow_id=flow_id)]

@@ -203,12 +203,21 @@ class Router:
         raise self._not_found(component, f"No matching rule found for component: {component}", refused)
 
     def _not_found(self, component: str, message: str, detail: str | None = None) -> ComponentNotFound:
-        data: dict[str, Any] = {"component": component}
         patterns = [route.pattern for route in self.routes]
-        hint = detail or did_you_mean(component, [*self._known, *patterns])
+        hint = detail or did_you_mean(component, [*self._known, *self._filled(component)])
         if hint is None:
             hint = f"the routes are: {', '.join(patterns[:20])}" if patterns else "no routes are configured"
-        return ComponentNotFound(f"{message} ({hint})", data=data)
+        return ComponentNotFound(f"{message} ({hint})", data={"component": component})
+
+    def _filled(self, component: str) -> list[str]:
+        """The patterns with the end of the component for their placeholders: what may have been meant."""
+        given = component.split("/")
+        filled: list[str] = []
+        for route in self.routes:
+            literal = route.pattern.partition("{")[0]
+            rest = given[literal.count("/") :] if literal.endswith("/") else []
+            filled.append(literal + "/".join(rest))
+        return filled
 
     def paths_of(self, plugin: str, component: str) -> list[str]:
         """The paths in flows under which a component of a plugin can be reached, conditions aside."""

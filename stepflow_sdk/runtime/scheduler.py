@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, cast
 
 import anyio
 from anyio.abc import TaskGroup
 
 from stepflow_sdk.flows import Failure
 from stepflow_sdk.protocol import BlobId, FlowResult, FlowResultFailed, ObservabilityContext
-from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.runtime.events import ItemEnded, Observer, StepEnded, StepStarted
 from stepflow_sdk.runtime.failures import Skipped, flow_result
 from stepflow_sdk.runtime.items import Item, Plan
@@ -82,8 +81,8 @@ class Scheduler:
                 self._workers = 1
                 await self._work()
         except ExceptionGroup as group:
-            # The inputs or the store failed; which worker met it says nothing to anybody.
-            raise sole_cause(group) from None
+            # The inputs or the store failed. Several workers may have met it, which says nothing to anybody.
+            raise _first(group) from None
         for item in list(self._active.values()):
             item.give_up()
             await self._end_item(item)
@@ -176,3 +175,10 @@ class Scheduler:
         self._turn += 1
         if self._turn % _TURNS == 0:
             await asyncio.sleep(0)
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error

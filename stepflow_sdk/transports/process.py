@@ -69,14 +69,16 @@ async def open_process(
     process = ServerProcess(handler, name or Path(command[0]).name, max_message_bytes)
     loop = asyncio.get_running_loop()
     try:
-        await loop.subprocess_exec(
-            lambda: process,
-            *command,
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            close_fds=True,
-            start_new_session=True,
-        )
+        # To be cancelled between the start of the program and the end of this wait would leave it to nobody.
+        with anyio.CancelScope(shield=True):
+            await loop.subprocess_exec(
+                lambda: process,
+                *command,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                close_fds=True,
+                start_new_session=True,
+            )
     except (OSError, ValueError) as error:
         raise ResourceUnavailable(_spawn_problem(command, cwd, error), data={"command": list(command)}) from None
     try:
@@ -151,8 +153,9 @@ class ServerProcess(asyncio.SubprocessProtocol):
     def _how_it_ended(self) -> str:
         code = self.returncode
         if code is None:
-            closed = "stdin" if self._ended_streams == {0} else "stdout"
-            return f"the server {self.name!r} closed its {closed} but still runs"
+            ended = [word for fd, word in ((0, "stdin"), (1, "stdout")) if fd in self._ended_streams]
+            closed = f"closed its {ended[-1]} but " if ended else ""
+            return f"the server {self.name!r} {closed}still runs"
         if code >= 0:
             return f"the server {self.name!r} ended with exit code {code}"
         try:

@@ -5,11 +5,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from stepflow_sdk.errors import ComponentNotFound
-from stepflow_sdk.protocol import Notification, Request, methods
+from stepflow_sdk.protocol import FlowResultFailed, Notification, Request, methods
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
 from stepflow_sdk.transports import Connection, Handler
 from stepflow_sdk.transports.memory import connect
+
+
+def stack_of(outcome: FlowResultFailed) -> list[dict[str, Any]]:
+    """The story that the data of an infrastructure error tells."""
+    data: Any = outcome.error.data
+    stack: list[dict[str, Any]] = data["stack"]
+    return stack
 
 
 class Scripted:

@@ -41,7 +41,7 @@ async def test_any_value_comes_back_as_it_went_out(runtime: LocalRuntime, value:
 
 
 async def test_an_error_of_a_component_keeps_class_message_and_data(runtime: LocalRuntime) -> None:
-    with pytest.raises(ComponentError, match="^no luck$") as caught:
+    with pytest.raises(ComponentError, match=r"^no luck$") as caught:
         await runtime.execute("/fail", {})
     assert caught.value.data == {"why": "no luck"}
 
@@ -52,7 +52,7 @@ async def test_what_is_wrong_with_an_input_is_told_with_its_path(runtime: LocalR
 
 
 async def test_a_component_that_is_not_there_is_named_with_the_nearest(runtime: LocalRuntime) -> None:
-    with pytest.raises(ComponentNotFound, match="/ad.*did you mean '/add'"):
+    with pytest.raises(ComponentNotFound, match=r"/ad.*did you mean '/add'"):
         await runtime.execute("/ad", {})
 
 
@@ -142,7 +142,9 @@ async def test_nested_runs_do_not_wait_for_the_slots_of_their_parents(runtime: L
 
 async def test_a_flow_that_runs_itself_for_ever_fails(local: LocalRuntime) -> None:
     forever = {
-        "steps": [{"id": "e", "component": "/builtin/eval", "input": {"flow_id": {"$input": "$"}, "input": {"$input": "$"}}}],
+        "steps": [
+            {"id": "e", "component": "/builtin/eval", "input": {"flow_id": {"$input": "$"}, "input": {"$input": "$"}}}
+        ],
         "output": {"$step": "e", "path": "$.result"},
     }
     flow_id = await local.put_blob(forever, "flow")
@@ -194,10 +196,13 @@ async def test_a_runtime_works_inside_its_block_alone() -> None:
 
 
 async def test_an_exception_of_the_block_comes_out_as_it_is() -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def block() -> None:
         async with LocalRuntime(server) as runtime:
             await runtime.execute("/add", {"a": 1, "b": 1})
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await block()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from stepflow_sdk.protocol.messages import (
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, ServerHandler
 from stepflow_sdk.transports import Connection
 
-__all__ = ["Link", "RemotePlugin"]
+__all__ = ["HANDSHAKE_SECONDS", "Link", "RemotePlugin"]
 
 HANDSHAKE_SECONDS = 30.0
 MAX_STARTS = 5
@@ -77,7 +77,9 @@ class RemotePlugin:
         name: What messages call the plugin.
         open_link: Reaches the server, given the handler of its calls back; the server is stopped at the exit.
         handshake_timeout: Seconds that the server has to answer ``initialize``.
-        clock: Tells seconds; the clock of the restart budget.
+
+    Attributes:
+        clock: Tells seconds, for the restart budget.
     """
 
     wraps_errors = False
@@ -88,12 +90,11 @@ class RemotePlugin:
         open_link: Callable[[ServerHandler], AbstractAsyncContextManager[Link]],
         *,
         handshake_timeout: float = HANDSHAKE_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._open_link = open_link
         self._handshake_timeout = handshake_timeout
-        self._clock = clock
+        self.clock: Callable[[], float] = time.monotonic
         self._host: Host | None = None
         self._link: Link | None = None
         self._starting = anyio.Lock()
@@ -162,7 +163,7 @@ class RemotePlugin:
             return reached
 
     async def _spend_start(self) -> None:
-        now = self._clock()
+        now = self.clock()
         while self._starts and now - self._starts[0] > START_WINDOW:
             self._starts.popleft()
         spent = len(self._starts)
@@ -226,7 +227,8 @@ class RemotePlugin:
             raise ServerLost(f"{message}; {link.describe_end()}", flow_code=-32303) from None
         if result.server_protocol_version != PROTOCOL_VERSION:
             message = f"plugin {self.name!r} speaks version {result.server_protocol_version} of the protocol"
-            raise ServerLost(f"{message}, the runtime version {PROTOCOL_VERSION}", flow_code=-32303)
+            message = f"{message}, the runtime version {PROTOCOL_VERSION}; {link.describe_end()}"
+            raise ServerLost(message, flow_code=-32303)
         connection.notify(methods.INITIALIZED, Initialized())
 
     def _start_failure(self, error: BaseException) -> ServerLost:

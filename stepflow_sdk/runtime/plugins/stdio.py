@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from stepflow_sdk.errors import ResourceUnavailable, ServerLost
 from stepflow_sdk.runtime.environment import child_environment
 from stepflow_sdk.runtime.plugins.plugin import ServerHandler
-from stepflow_sdk.runtime.plugins.remote import RemotePlugin
+from stepflow_sdk.runtime.plugins.remote import HANDSHAKE_SECONDS, RemotePlugin
 from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES
 from stepflow_sdk.transports.process import ServerProcess, open_process
 
@@ -21,6 +21,7 @@ def stdio_plugin(
     env: Mapping[str, str] | None = None,
     working_directory: str | os.PathLike[str] | None = None,
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    handshake_timeout: float = HANDSHAKE_SECONDS,
 ) -> RemotePlugin:
     """A plugin that starts ``command`` when it is first needed.
 
@@ -30,6 +31,7 @@ def stdio_plugin(
         env: Variables for it, beside the few that `child_environment` hands on.
         working_directory: Where it runs; by default here.
         max_message_bytes: The longest message that is read.
+        handshake_timeout: Seconds that the server has to answer ``initialize``.
     """
 
     @asynccontextmanager
@@ -50,4 +52,4 @@ def stdio_plugin(
         except ResourceUnavailable as error:
             raise ServerLost(f"plugin {name!r}: {error.message}", flow_code=-32301) from None
 
-    return RemotePlugin(name, open_link)
+    return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout)

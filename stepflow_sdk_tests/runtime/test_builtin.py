@@ -1,0 +1,168 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepflow_sdk.errors import BlobNotFound, ComponentError, ComponentNotFound, InvalidInput, RemoteError
+from stepflow_sdk.protocol import FlowResultFailed
+from stepflow_sdk.runtime import LocalRuntime
+from stepflow_sdk_tests.runtime.scripted import stack_of
+
+ADD_ONE = {
+    "steps": [{"id": "s", "component": "/add", "input": {"a": {"$input": "$"}, "b": 1}}],
+    "output": {"$step": "s"},
+}
+
+
+async def test_messages_are_made_of_a_prompt(local: LocalRuntime) -> None:
+    user = {"role": "user", "content": "hi"}
+    assert await local.execute("/builtin/create_messages", {"user_prompt": "hi"}) == {"messages": [user]}
+    both = await local.execute("/builtin/create_messages", {"user_prompt": "hi", "system_instructions": "be kind"})
+    assert both == {"messages": [{"role": "system", "content": "be kind"}, user]}
+
+
+async def test_blobs_are_stored_and_read(local: LocalRuntime) -> None:
+    put = await local.execute("/builtin/put_blob", {"data": {"a": 1, "b": 2}, "blob_type": "data"})
+    assert put == {"blob_id": "43258cff783fe7036d8a43033f830adfc60ec037382473548ac742b888292777"}
+    assert await local.execute("/builtin/get_blob", put) == {"data": {"a": 1, "b": 2}}
+    with pytest.raises(BlobNotFound, match="'abc'"):
+        await local.execute("/builtin/get_blob", {"blob_id": "abc"})
+
+
+@pytest.mark.parametrize(
+    ("component", "input", "said"),
+    [
+        ("put_blob", {"data": 1}, "blob_type"),
+        ("put_blob", {"data": 1, "blob_type": "x"}, "blob_type"),
+        ("get_blob", None, "object"),
+        ("create_messages", {"user_prompt": 1}, "user_prompt"),
+        ("eval", {"flow_id": "x"}, "input"),
+        ("map", {"workflow": {}, "items": 1}, "items"),
+        ("map", {"workflow": [], "items": []}, "workflow"),
+        ("iterate", {"flow": {"steps": 1}, "initial_input": 1}, "flow"),
+        ("load_file", {"path": "x", "format": "xml"}, "format"),
+    ],
+)
+async def test_wrong_input_is_refused_at_once_as_a_failed_step(
+    local: LocalRuntime, component: str, input: Any, said: str
+) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        await local.execute(f"/builtin/{component}", input)
+    step = {"id": "s", "component": f"/builtin/{component}", "input": {"$literal": input}}
+    outcome = await local.run({"steps": [step], "output": {"$step": "s"}})
+    assert isinstance(outcome, FlowResultFailed)
+    assert (outcome.error.code, outcome.error.message) == (-32300, 'step "s" failed')
+    assert said in stack_of(outcome)[-1]["error"]
+
+
+async def test_an_unknown_builtin_is_named_with_the_nearest(local: LocalRuntime) -> None:
+    with pytest.raises(ComponentNotFound, match="did you mean '/put_blob'"):
+        await local.execute("/builtin/putblob", {})
+
+
+async def test_files_are_read_by_their_extension(local: LocalRuntime, tmp_path: Path) -> None:
+    for name, text, format, data in (
+        ("a.json", '{"a": [1, 1.0]}', "json", {"a": [1, 1.0]}),
+        ("a.yaml", "a: yes\nb: 010\n", "yaml", {"a": "yes", "b": "010"}),
+        ("a.yml", "~", "yaml", None),
+        ("a.txt", "{}", "text", "{}"),
+        ("a.JSON", "{}", "text", "{}"),
+    ):
+        path = tmp_path / name
+        path.write_text(text)
+        loaded = await local.execute("/builtin/load_file", {"path": str(path)})
+        assert loaded["data"] == data
+        assert loaded["metadata"] == {"resolved_path": str(path.resolve()), "size_bytes": len(text), "format": format}
+    forced = await local.execute("/builtin/load_file", {"path": str(tmp_path / "a.txt"), "format": "json"})
+    assert forced["data"] == {}
+
+
+async def test_a_file_that_cannot_be_read_is_named(local: LocalRuntime, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "bad.txt").write_bytes(b"\xff")
+    for path, said in (
+        (tmp_path / "none", "No such file"),
+        (tmp_path / "bad.json", "bad.json"),
+        (tmp_path / "bad.txt", "UTF-8"),
+    ):
+        with pytest.raises(ComponentError, match=said):
+            await local.execute("/builtin/load_file", {"path": str(path)})
+
+
+async def test_a_stored_flow_is_evaluated_and_its_failure_is_data(local: LocalRuntime) -> None:
+    flow_id = await local.put_blob(ADD_ONE, "flow")
+    step = {"id": "s", "component": "/builtin/eval", "input": {"flow_id": flow_id, "input": {"$input": "$"}}}
+    flow = {"steps": [step], "output": {"$step": "s"}}
+    run_id = "00000000-0000-4000-8000-000000000001"
+    outcome = (await local.run(flow, 1, run_id=run_id)).unwrap()
+    assert outcome == {"result": {"outcome": "success", "result": 2}, "run_id": run_id}
+    outcome = (await local.run(flow, "x")).unwrap()
+    assert outcome["result"]["outcome"] == "failed"
+    assert outcome["result"]["error"]["code"] == -32003
+
+
+async def test_a_flow_is_mapped_over_a_list_in_order(local: LocalRuntime) -> None:
+    mapped = await local.execute("/builtin/map", {"workflow": ADD_ONE, "items": [1, "x", 3], "max_concurrency": 2})
+    assert (mapped["successful"], mapped["failed"]) == (2, 1)
+    assert mapped["results"][0] == {"outcome": "success", "result": 2}
+    assert mapped["results"][1]["outcome"] == "failed"
+    assert mapped["results"][2] == {"outcome": "success", "result": 4}
+    empty = await local.execute("/builtin/map", {"workflow": ADD_ONE, "items": []})
+    assert empty == {"results": [], "successful": 0, "failed": 0}
+
+
+@pytest.mark.parametrize(
+    ("steps", "output", "message"),
+    [
+        ([], {"$step": "nobody"}, "Unknown step: nobody"),
+        (
+            [
+                {"id": "a", "component": "/echo", "input": {"$step": "b"}},
+                {"id": "b", "component": "/echo", "input": {"$step": "a"}},
+            ],
+            {"$step": "a"},
+            "Step a not completed",
+        ),
+        ([{"id": "a", "component": "/echo", "input": {"$step": "a"}, "mustExecute": True}], 1, None),
+    ],
+)
+async def test_an_unchecked_flow_fails_item_by_item_and_never_hangs(
+    local: LocalRuntime, steps: Any, output: Any, message: str | None
+) -> None:
+    mapped = await local.execute("/builtin/map", {"workflow": {"steps": steps, "output": output}, "items": [1, 2]})
+    told = [result.get("error", {}).get("message") for result in mapped["results"]]
+    assert told == [message] * 2
+
+
+ROUND = {
+    "steps": [{"id": "s", "component": "/add", "input": {"a": {"$input": "$.n"}, "b": 1}}],
+    "output": {
+        "$if": {"$input": "$.last"},
+        "then": {"result": {"$step": "s"}},
+        "else": {"next": {"n": {"$step": "s"}, "last": True}},
+    },
+}
+
+
+async def test_a_flow_is_repeated_until_it_gives_a_result(local: LocalRuntime) -> None:
+    first = {"n": 1, "last": False}
+    iterated = await local.execute("/builtin/iterate", {"flow": ROUND, "initial_input": first})
+    assert iterated == {"result": 3, "iterations": 2, "terminated": False}
+    limited = await local.execute("/builtin/iterate", {"flow": ROUND, "initial_input": first, "max_iterations": 1})
+    assert limited == {"result": {"n": 2, "last": True}, "iterations": 1, "terminated": True}
+    none = await local.execute("/builtin/iterate", {"flow": ROUND, "initial_input": first, "max_iterations": 0})
+    assert none == {"result": first, "iterations": 0, "terminated": True}
+
+
+async def test_a_round_that_fails_or_says_nothing_fails_the_step_with_that_error(local: LocalRuntime) -> None:
+    with pytest.raises(RemoteError, match="must contain either 'result' or 'next'") as caught:
+        await local.execute("/builtin/iterate", {"flow": {"output": {"x": 1}}, "initial_input": 1})
+    assert caught.value.code == -32103
+    step = {
+        "id": "s",
+        "component": "/builtin/iterate",
+        "input": {"flow": {"$literal": ROUND}, "initial_input": {"n": "x"}},
+    }
+    outcome = await local.run({"steps": [step], "output": {"$step": "s"}})
+    assert isinstance(outcome, FlowResultFailed)
+    assert outcome.error.code == -32003  # what the component inside answered

@@ -1,0 +1,146 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepflow_sdk.errors import ComponentNotFound, ExpressionError, InvalidConfig
+from stepflow_sdk.runtime.routes import Condition, Pattern, Route, Router, Rule, Target
+
+
+def router(*patterns: str, **rules: Any) -> Router:
+    return Router([Route(pattern, (Rule(pattern, "/x"),)) for pattern in patterns])
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        ("/a/b", "/a/b"),
+        ("/a/p-1", "/a/p-{x}"),
+        ("/a/p-", "/a/{x}"),
+        ("/a/c", "/a/{x}"),
+        ("/a/c/d", "/a/{*rest}"),
+        ("/a/", "/{*rest}"),
+        ("/b/c/d", "/{*rest}"),
+        ("/A/b", "/{*rest}"),
+        ("/a/b/", "/a/{*rest}"),
+    ],
+)
+def test_the_most_literal_pattern_wins(path: str, pattern: str) -> None:
+    routes = router("/{*rest}", "/a/{*rest}", "/a/{x}", "/a/p-{x}", "/a/b")
+    assert routes.route(path, None).plugin == pattern
+
+
+@pytest.mark.parametrize("path", ["/a", "/a/b/c", "a/b", "", "/", "/a//", "/a/b/"])
+def test_a_placeholder_is_one_part_that_is_not_empty(path: str) -> None:
+    with pytest.raises(ComponentNotFound, match="No matching rule found for component"):
+        router("/a/{x}").route(path, None)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["a", "/{", "/}", "/{}", "/{a}b", "/{*a}/b", "/{a}{b}", "/{a}/{a}", "/{a b}", "/{*}", "/x{", "/{{a}"]
+)
+def test_a_malformed_pattern_is_refused_by_name(pattern: str) -> None:
+    with pytest.raises(InvalidConfig, match="route '"):
+        Route(pattern, (Rule("p", "/x"),))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("/a/{x}", "/a/{y}"), ("/{*x}", "/{*y}"), ("/p-{x}", "/p-{y}"), ("/a", "/a")]
+)
+def test_two_patterns_for_the_same_paths_are_refused(one: str, other: str) -> None:
+    with pytest.raises(InvalidConfig, match="match the same components"):
+        router(one, "/q/{z}", other)
+
+
+def test_the_component_of_a_plugin_comes_from_the_placeholder_or_the_template() -> None:
+    routes = Router(
+        [
+            Route("/py/{*component}", (Rule("py"),)),
+            Route("/v/{version}/{*name}", (Rule("v", "/{name}@{version}"),)),
+            Route("/fixed", (Rule("f", "/one"),)),
+        ]
+    )
+    assert routes.route("/py/a/b", None) == Target("py", "/a/b")
+    assert routes.route("/v/2/x/y", None) == Target("v", "/x/y@2")
+    assert routes.route("/fixed", None) == Target("f", "/one")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "component", "said"),
+    [
+        ("/a/{*rest}", None, "needs a key 'component'"),
+        ("/a/{*name}", "/{nmae}", "did you mean 'name'"),
+        ("/a", "/{x}", "its placeholders are: none"),
+    ],
+)
+def test_a_template_can_only_name_placeholders_of_its_pattern(pattern: str, component: str | None, said: str) -> None:
+    with pytest.raises(InvalidConfig, match=said):
+        Route(pattern, (Rule("p", component),))
+
+
+def test_rules_are_tried_in_order_and_there_is_no_way_back_to_a_lesser_pattern() -> None:
+    premium = Condition(("tier",), "premium")
+    routes = Router(
+        [
+            Route("/m/{*component}", (Rule("fast", conditions=(premium,)), Rule("slow", deny=frozenset({"/secret"})))),
+            Route("/{*component}", (Rule("rest"),)),
+            Route("/none", ()),
+        ]
+    )
+    assert routes.route("/m/x", {"tier": "premium"}).plugin == "fast"
+    assert routes.route("/m/x", {"tier": "basic"}).plugin == "slow"
+    assert routes.route("/m/x", {"tier": "premium"}).plugin == "fast"
+    for path in ("/m/secret", "/none"):
+        with pytest.raises(ComponentNotFound, match="refuses it"):
+            routes.route(path, {"tier": "basic"})
+    with pytest.raises(ExpressionError, match=r"\$\.tier"):
+        routes.route("/m/x", {})
+
+
+@pytest.mark.parametrize(("value", "holds"), [(1, True), (1.0, False), (True, False), ("1", False), (None, False)])
+def test_a_condition_compares_json_values(value: Any, holds: bool) -> None:
+    routes = Router([Route("/{*component}", (Rule("yes", conditions=(Condition(("v",), {"a": [1]}),)), Rule("no")))])
+    assert (routes.route("/x", {"v": {"a": [value]}}).plugin == "yes") is holds
+
+
+def test_allowed_and_denied_components_are_heeded_also_for_a_single_rule() -> None:
+    routes = Router([Route("/{*component}", (Rule("p", allow=frozenset({"/a", "/b"}), deny=frozenset({"/b"})),))])
+    assert routes.route("/a", None) == Target("p", "/a")
+    for path in ("/b", "/c"):
+        with pytest.raises(ComponentNotFound):
+            routes.route(path, None)
+
+
+def test_a_component_that_no_route_knows_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ComponentNotFound, match="did you mean '/python/x'"):
+        Router([Route("/python/{*component}", (Rule("p"),))]).route("/pyton/x", None)
+    with pytest.raises(ComponentNotFound, match="no routes are configured"):
+        Router([]).route("/x", None)
+
+
+def test_components_are_listed_under_the_paths_that_reach_them() -> None:
+    routes = Router(
+        [
+            Route("/py/{*component}", (Rule("py", deny=frozenset({"/hidden"})),)),
+            Route("/py/special", (Rule("other", "/s"),)),
+            Route("/short", (Rule("py", "/long/name"),)),
+            Route("/v/{name}", (Rule("py", "/{name}/latest"),)),
+        ]
+    )
+    assert routes.paths_of("py", "/a/b") == ["/py/a/b"]
+    assert routes.paths_of("py", "/hidden") == []
+    assert routes.paths_of("py", "/special") == []
+    assert routes.paths_of("other", "/s") == ["/py/special"]
+    assert set(routes.paths_of("py", "/long/name")) == {"/py/long/name", "/short"}
+    assert set(routes.paths_of("py", "/x/latest")) == {"/py/x/latest", "/v/x"}
+
+
+parts = st.text(st.characters(exclude_characters="/{}", exclude_categories=["Cs"]), min_size=1, max_size=8)
+
+
+@given(parts, st.lists(parts, min_size=1, max_size=4))
+def test_a_pattern_reads_back_the_values_it_was_filled_with(one: str, rest: list[str]) -> None:
+    pattern = Pattern("/x/p-{one}/{*rest}")
+    values = {"one": one, "rest": "/".join(rest)}
+    assert pattern.match(pattern.fill(values)) == values
