@@ -127,7 +127,7 @@ class StepflowServer(Router, Generic[State]):
 
     def endpoint(self, service: Service, policy: HttpPolicy) -> HttpEndpoint:
         """The ASGI application that serves HTTP for a service."""
-        profile = RuntimeProfile(self._call_timeout)
+        profile = RuntimeProfile(self._call_timeout, likely_runs=True)
         return HttpEndpoint(lambda: Dispatcher(service, profile), policy)
 
     def _endpoint_here(self) -> HttpEndpoint:

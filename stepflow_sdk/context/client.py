@@ -50,15 +50,19 @@ class RuntimeProfile:
     Args:
         timeout: Seconds that it has for an answer to what it can answer at once; calls that wait for a flow have
             no limit.
+        likely_runs: Whether ``runs/*`` is tried before ``flows/*``. Runtimes that speak HTTP mostly serve the former
+            and never answer a method that they do not know.
 
     Attributes:
         missing: Names of methods that it does not serve.
+        unlikely: Names of methods that are tried last.
         error_codes: The codes that it wants to see.
     """
 
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: float | None, *, likely_runs: bool = False) -> None:
         self.timeout = timeout
         self.missing: set[str] = set()
+        self.unlikely: frozenset[str] = _FLOWS if likely_runs else frozenset()
         self.error_codes: ErrorCodes = protocol_codes
 
     def introduce(self, said: Initialization) -> None:
@@ -217,13 +221,14 @@ class RuntimeClient:
         return await self._connection.call(method, params, timeout=None if waits else self._profile.timeout)
 
     async def _first_served(self, *ways: tuple[Method, Callable[[], Awaitable[_T]]]) -> _T:
-        for method, way in ways:
-            if method.name in self._profile.missing:
+        profile = self._profile
+        for method, way in sorted(ways, key=lambda way: way[0].name in profile.unlikely):
+            if method.name in profile.missing:
                 continue
             try:
                 return await way()
             except MethodNotFound:
-                self._profile.missing.add(method.name)
+                profile.missing.add(method.name)
         names = " nor ".join(method.name for method, _ in ways)
         raise MethodNotFound(f"the runtime serves neither {names}", data={"method": ways[0][0].name})
 
