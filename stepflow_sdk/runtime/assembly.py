@@ -31,7 +31,7 @@ class Assembly(NamedTuple):
     routes: Sequence[Route]
 
 
-def from_servers(servers: Sequence[Server | Mapping[str, Server]]) -> Assembly:
+def from_servers(servers: Sequence[Server | Mapping[str, Server]], step_timeout: float | None) -> Assembly:
     """A single server at ``/``, servers with names each under ``/<name>/``, the builtin components under ``/builtin/``.
 
     Raises:
@@ -58,15 +58,15 @@ def from_servers(servers: Sequence[Server | Mapping[str, Server]]) -> Assembly:
     plugins: dict[str, Plugin] = {"builtin": BuiltinPlugin()}
     routes = [Route(_BUILTIN_PATTERN, (Rule("builtin"),))]
     for prefix, server in named.items():
-        plugins[prefix] = _plugin(prefix, server)
+        plugins[prefix] = _plugin(prefix, server, step_timeout)
         routes.append(Route(f"/{prefix}/{{*component}}", (Rule(prefix),)))
     if single:
-        plugins["server"] = _plugin("server", single[0])
+        plugins["server"] = _plugin("server", single[0], step_timeout)
         routes.append(Route("/{*component}", (Rule("server"),)))
     return Assembly(plugins, routes)
 
 
-def _plugin(name: str, server: Server) -> Plugin:
+def _plugin(name: str, server: Server, step_timeout: float | None) -> Plugin:
     if isinstance(server, str):
         words = shlex.split(server)
         raise DefinitionError(f"a command is a list of its words, not one text; write {words!r}")
@@ -74,9 +74,9 @@ def _plugin(name: str, server: Server) -> Plugin:
         command = [os.fspath(word) for word in cast("Sequence[str]", server)]
         if not command:
             raise DefinitionError("the command of a server is empty")
-        return stdio_plugin(name, command)
+        return stdio_plugin(name, command, step_timeout=step_timeout)
     if callable(getattr(server, "open_memory", None)):
-        return inprocess_plugin(name, cast("MemoryServer", server))
+        return inprocess_plugin(name, cast("MemoryServer", server), step_timeout=step_timeout)
     if callable(getattr(server, "execute", None)):
         return cast("Plugin", server)
     raise DefinitionError(
@@ -85,25 +85,27 @@ def _plugin(name: str, server: Server) -> Plugin:
     )
 
 
-def from_config(config: Config) -> Assembly:
+def from_config(config: Config, step_timeout: float | None) -> Assembly:
     """The plugins and routes of a configuration.
 
     Raises:
         InvalidConfig: A server in process cannot be imported.
     """
-    plugins = {name: _configured(name, plugin, config) for name, plugin in config.plugins.items()}
+    plugins = {name: _configured(name, plugin, config, step_timeout) for name, plugin in config.plugins.items()}
     return Assembly(plugins, config.routes)
 
 
-def _configured(name: str, plugin: PluginConfig, config: Config) -> Plugin:
+def _configured(name: str, plugin: PluginConfig, config: Config, step_timeout: float | None) -> Plugin:
     match plugin:
         case BuiltinConfig():
             return BuiltinPlugin(name, working_directory=config.working_directory)
         case StdioConfig():
             directory = config.working_directory
-            return stdio_plugin(name, plugin.command, env=plugin.env, working_directory=directory)
+            return stdio_plugin(
+                name, plugin.command, env=plugin.env, working_directory=directory, step_timeout=step_timeout
+            )
         case InProcessConfig():
-            return inprocess_plugin(name, _imported(name, plugin.server, config.file))
+            return inprocess_plugin(name, _imported(name, plugin.server, config.file), step_timeout=step_timeout)
 
 
 def _imported(name: str, path: str, file: Path | None) -> MemoryServer:

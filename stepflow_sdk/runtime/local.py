@@ -25,6 +25,7 @@ from stepflow_sdk.runtime.engine import DEFAULT_MAX_CONCURRENCY, Engine, RunOpti
 from stepflow_sdk.runtime.events import Observer, guarded
 from stepflow_sdk.runtime.listing import list_components
 from stepflow_sdk.runtime.plugins.plugin import Host
+from stepflow_sdk.runtime.plugins.remote import STEP_SECONDS
 from stepflow_sdk.runtime.routes import Router
 from stepflow_sdk.runtime.runs import MemoryRunStore, RunStore
 from stepflow_sdk.runtime.steps import StepCaller
@@ -33,6 +34,9 @@ __all__ = ["FlowSource", "LocalRuntime"]
 
 FlowSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Flow
 """The path of a flow's file, its document, or the flow itself."""
+
+_MAX_CHECKED = 1000
+"""How many flows are remembered as free of errors."""
 
 
 class LocalRuntime:
@@ -49,6 +53,8 @@ class LocalRuntime:
         config: Plugins and routes instead of servers; the path of a configuration works too.
         on_event: Told what happens while flows run; see `RunEvent`.
         max_concurrency: Steps of one run that may be called at once, for runs that say nothing themselves.
+        step_timeout: Seconds that a component may take, by default an hour; None for no limit. Its step then fails with
+            the code of `RequestTimeout`.
         blobs: Where blobs are kept; by default in memory.
         runs: Where the state of runs is kept; by default in memory.
 
@@ -63,12 +69,13 @@ class LocalRuntime:
         config: Config | str | os.PathLike[str] | None = None,
         on_event: Observer | None = None,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        step_timeout: float | None = STEP_SECONDS,
         blobs: BlobStore | None = None,
         runs: RunStore | None = None,
     ) -> None:
         if servers and config is not None:
             raise DefinitionError("a runtime has either servers or a configuration, not both")
-        self._assembly = from_servers(servers) if config is None else _assembly_of(config)
+        self._assembly = from_servers(servers, step_timeout) if config is None else _assembly_of(config, step_timeout)
         self._router = Router(self._assembly.routes)
         self._blobs: BlobStore = MemoryBlobStore() if blobs is None else blobs
         self._caller = StepCaller(self._router, self._assembly.plugins)
@@ -79,6 +86,7 @@ class LocalRuntime:
             observer=None if on_event is None else guarded(on_event),
             max_concurrency=max(max_concurrency, 1),
         )
+        self._checked: set[str] = set()
         self._exit: AsyncExitStack | None = None
         self._blocking: BlockingRuntime | None = None
 
@@ -214,7 +222,7 @@ class LocalRuntime:
         """
         self._require_running()
         loaded = load_flow(flow)
-        require_runnable(loaded, refuse_errors=True)
+        self._check(loaded)
         options = RunOptions(
             variables={} if variables is None else plain(variables),
             overrides=None if overrides is None else plain(overrides),
@@ -260,6 +268,13 @@ class LocalRuntime:
         self._require_running()
         return await list_components(self._router, self._assembly.plugins)
 
+    def _check(self, flow: Flow) -> None:
+        if flow.id not in self._checked:
+            require_runnable(flow, refuse_errors=True)
+            if len(self._checked) >= _MAX_CHECKED:
+                self._checked.clear()
+            self._checked.add(flow.id)
+
     def _require_running(self) -> None:
         if self._exit is None:
             raise DefinitionError("the runtime is not running: use it inside `async with` (or `with`)")
@@ -272,5 +287,5 @@ def _owned(result: FlowResult) -> FlowResult:
     return result
 
 
-def _assembly_of(config: Config | str | os.PathLike[str]) -> Assembly:
-    return from_config(config if isinstance(config, Config) else load_config(config))
+def _assembly_of(config: Config | str | os.PathLike[str], step_timeout: float | None) -> Assembly:
+    return from_config(config if isinstance(config, Config) else load_config(config), step_timeout)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from stepflow_sdk.errors import ComponentError, InvalidFlow, InvalidValue, RemoteError, ServerLost, SkipStep
 from stepflow_sdk.protocol import FlowResult, FlowResultFailed, FlowResultSuccess
-from stepflow_sdk.runtime import LocalRuntime, StepEnded
+from stepflow_sdk.runtime import LocalRuntime, RunEnded, RunStarted, StepEnded
+from stepflow_sdk_tests.runtime.components import server
 from stepflow_sdk_tests.runtime.scripted import Scripted, stack_of
 
 
@@ -545,3 +546,34 @@ def test_any_flow_comes_to_what_a_simple_evaluator_finds(flow: dict[str, Any], i
 
 def _fails_anywhere(flow: dict[str, Any]) -> bool:
     return "/fail" in repr(flow) or "path" in repr(flow) or "$." in repr(flow)
+
+
+async def test_cancelling_a_run_cancels_the_runs_that_it_has_started() -> None:
+    started = anyio.Event()
+
+    async def hang(input: Any) -> Any:
+        started.set()
+        await anyio.sleep_forever()
+
+    inner = {"steps": [step("s", component="/g/hang")], "output": ref("s")}
+    outer = {"steps": [step("s", {"flow": {"$literal": inner}, "input": 1}, "/x/nested")], "output": ref("s")}
+    events: list[Any] = []
+    ended = anyio.Event()
+
+    def observer(event: Any) -> None:
+        events.append(event)
+        if [type(event).__name__ for event in events].count("RunEnded") == 2:
+            ended.set()
+
+    async with LocalRuntime({"x": server, "g": Scripted(hang=hang)}, on_event=observer) as runtime:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runtime.run, outer)
+            await started.wait()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(30):
+            await ended.wait()
+    starts = [event for event in events if isinstance(event, RunStarted)]
+    assert [start.parent_run_id for start in starts] == [None, starts[0].run_id]
+    assert {event.run_id: event.status for event in events if isinstance(event, RunEnded)} == {
+        start.run_id: "cancelled" for start in starts
+    }

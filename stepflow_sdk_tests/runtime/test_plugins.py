@@ -205,3 +205,14 @@ async def test_leaving_while_a_server_starts_does_not_hang() -> None:
 
             await tasks.start(call)
             await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("where", [server, COMMAND])
+async def test_a_component_that_takes_too_long_fails_its_step_alone(where: Any) -> None:
+    async with LocalRuntime(where, step_timeout=None) as runtime:
+        assert await runtime.execute("/add", {"a": 1, "b": 1}) == 2
+    async with LocalRuntime(where, step_timeout=1) as runtime:
+        outcome = await runtime.run({"steps": [{"id": "s", "component": "/wait_forever"}], "output": {"$step": "s"}})
+        assert isinstance(outcome, FlowResultFailed)
+        assert outcome.error.code == -32006
+        assert await runtime.execute("/add", {"a": 1, "b": 1}) == 2

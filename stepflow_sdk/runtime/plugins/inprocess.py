@@ -8,7 +8,7 @@ from typing import Protocol
 import anyio
 
 from stepflow_sdk.runtime.plugins.plugin import ServerHandler
-from stepflow_sdk.runtime.plugins.remote import RemotePlugin
+from stepflow_sdk.runtime.plugins.remote import STEP_SECONDS, RemotePlugin
 from stepflow_sdk.transports import Connection, Handler
 
 __all__ = ["MemoryServer", "inprocess_plugin"]
@@ -22,8 +22,14 @@ class MemoryServer(Protocol):
         ...
 
 
-def inprocess_plugin(name: str, server: MemoryServer) -> RemotePlugin:
-    """A plugin that calls the components of a server in this process, on the event loop of the runtime."""
+def inprocess_plugin(name: str, server: MemoryServer, *, step_timeout: float | None = STEP_SECONDS) -> RemotePlugin:
+    """A plugin that calls the components of a server in this process, on the event loop of the runtime.
+
+    Args:
+        name: What messages call the plugin.
+        server: The server.
+        step_timeout: Seconds that a component has; None for no limit.
+    """
 
     @asynccontextmanager
     async def open_link(handler: ServerHandler) -> AsyncGenerator[_MemoryLink, None]:
@@ -36,7 +42,7 @@ def inprocess_plugin(name: str, server: MemoryServer) -> RemotePlugin:
             with anyio.CancelScope(shield=True):
                 await opened.__aexit__(*sys.exc_info())
 
-    return RemotePlugin(name, open_link)
+    return RemotePlugin(name, open_link, step_timeout=step_timeout)
 
 
 class _MemoryLink:

@@ -27,9 +27,13 @@ from stepflow_sdk.protocol.messages import (
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, ServerHandler
 from stepflow_sdk.transports import Connection
 
-__all__ = ["HANDSHAKE_SECONDS", "Link", "RemotePlugin"]
+__all__ = ["HANDSHAKE_SECONDS", "STEP_SECONDS", "Link", "RemotePlugin"]
 
 HANDSHAKE_SECONDS = 30.0
+
+STEP_SECONDS = 3600.0
+"""How long a component may take unless the runtime is told otherwise: no step waits for ever unseen."""
+
 MAX_STARTS = 5
 """How often a server is started within `START_WINDOW` before it counts as unavailable."""
 
@@ -77,6 +81,7 @@ class RemotePlugin:
         name: What messages call the plugin.
         open_link: Reaches the server, given the handler of its calls back; the server is stopped at the exit.
         handshake_timeout: Seconds that the server has to answer ``initialize``.
+        step_timeout: Seconds that a component has; None for no limit. Its step then fails with `RequestTimeout`.
 
     Attributes:
         clock: Tells seconds, for the restart budget.
@@ -90,10 +95,12 @@ class RemotePlugin:
         open_link: Callable[[ServerHandler], AbstractAsyncContextManager[Link]],
         *,
         handshake_timeout: float = HANDSHAKE_SECONDS,
+        step_timeout: float | None = STEP_SECONDS,
     ) -> None:
         self.name = name
         self._open_link = open_link
         self._handshake_timeout = handshake_timeout
+        self._step_timeout = step_timeout
         self.clock: Callable[[], float] = time.monotonic
         self._host: Host | None = None
         self._link: Link | None = None
@@ -125,7 +132,9 @@ class RemotePlugin:
         await link.drain()
         params = ComponentExecuteParams(call.component, Raw(_encode(call.input)), call.attempt, call.ids)
         try:
-            result: ComponentExecuteResult = await link.connection.call(methods.EXECUTE, params)
+            result: ComponentExecuteResult = await link.connection.call(
+                methods.EXECUTE, params, timeout=self._step_timeout
+            )
         except ResourceUnavailable as error:
             # Either the component said so, or nobody is there any more to say anything.
             if link.connection.closed:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from stepflow_sdk.errors import ResourceUnavailable, ServerLost
 from stepflow_sdk.runtime.environment import child_environment
 from stepflow_sdk.runtime.plugins.plugin import ServerHandler
-from stepflow_sdk.runtime.plugins.remote import HANDSHAKE_SECONDS, RemotePlugin
+from stepflow_sdk.runtime.plugins.remote import HANDSHAKE_SECONDS, STEP_SECONDS, RemotePlugin
 from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES
 from stepflow_sdk.transports.process import ServerProcess, open_process
 
@@ -22,6 +22,7 @@ def stdio_plugin(
     working_directory: str | os.PathLike[str] | None = None,
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
     handshake_timeout: float = HANDSHAKE_SECONDS,
+    step_timeout: float | None = STEP_SECONDS,
 ) -> RemotePlugin:
     """A plugin that starts ``command`` when it is first needed.
 
@@ -32,6 +33,7 @@ def stdio_plugin(
         working_directory: Where it runs; by default here.
         max_message_bytes: The longest message that is read.
         handshake_timeout: Seconds that the server has to answer ``initialize``.
+        step_timeout: Seconds that a component has; None for no limit.
     """
 
     @asynccontextmanager
@@ -52,4 +54,4 @@ def stdio_plugin(
         except ResourceUnavailable as error:
             raise ServerLost(f"plugin {name!r}: {error.message}", flow_code=-32301) from None
 
-    return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout)
+    return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
