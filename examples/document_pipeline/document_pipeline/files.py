@@ -1,5 +1,6 @@
 """Finds and reads the files."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,10 @@ def find(files: list[str]) -> Found:
             raise ComponentError(f"there is no file {name!r} in {Path.cwd()}", data={"file": name})
     if not paths:
         raise ComponentError("there are no text files in what was given", data={"files": files})
-    return Found([TextFile(path.stem, str(path)) for path in dict.fromkeys(paths)])
+    stems = Counter(path.stem for path in set(paths))
+    return Found(
+        [TextFile(path.stem if stems[path.stem] == 1 else str(path), str(path)) for path in dict.fromkeys(paths)]
+    )
 
 
 @router.component
@@ -55,6 +59,7 @@ class Outcome(Struct):
 
     outcome: str
     result: Any = None
+    error: Any = None
 
 
 class Measured(Struct):
@@ -70,7 +75,12 @@ class Gathered(Struct):
 @router.component
 def gather(outcomes: list[Outcome]) -> Gathered:
     """Tell the documents that were measured from the files that could not be read."""
-    measured = [convert(outcome.result, Measured) for outcome in outcomes if outcome.outcome == "success"]
+    for outcome in outcomes:
+        if outcome.outcome != "success":
+            raise ComponentError(
+                "a file could not be measured", data={"outcome": outcome.outcome, "error": outcome.error}
+            )
+    measured = [convert(outcome.result, Measured) for outcome in outcomes]
     documents = [each.document for each in measured if each.document is not None]
     unread = [each.file for each in measured if each.document is None]
     if not documents:
