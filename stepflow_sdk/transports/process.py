@@ -1,11 +1,9 @@
 """The client end of stdio: a component server as a subprocess, spoken to on its stdin and stdout."""
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
-import sys
+import subprocess
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +11,10 @@ from typing import cast
 
 import anyio
 
-from stepflow_sdk.errors import InvalidRequest, ResourceUnavailable
+from stepflow_sdk.errors import InvalidRequest
+from stepflow_sdk.transports.children import Child, spawn
 from stepflow_sdk.transports.connection import Connection, Handler
 from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, LineSplitter, TooLong, join_lines
-from stepflow_sdk.transports.stderr import StderrLog
 
 __all__ = ["ServerProcess", "open_process"]
 
@@ -31,7 +29,6 @@ _LAST_WORDS = 0.5
 
 _HIGH_WATER = 1024 * 1024
 _MAX_NOISE = 20
-_KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 
 _log = logging.getLogger("stepflow_sdk.transports")
 
@@ -67,20 +64,7 @@ async def open_process(
         ResourceUnavailable: The program cannot be started.
     """
     process = ServerProcess(handler, name or Path(command[0]).name, max_message_bytes)
-    loop = asyncio.get_running_loop()
-    try:
-        # To be cancelled between the start of the program and the end of this wait would leave it to nobody.
-        with anyio.CancelScope(shield=True):
-            await loop.subprocess_exec(
-                lambda: process,
-                *command,
-                env=None if env is None else dict(env),
-                cwd=cwd,
-                close_fds=True,
-                start_new_session=True,
-            )
-    except (OSError, ValueError) as error:
-        raise ResourceUnavailable(_spawn_problem(command, cwd, error), data={"command": list(command)}) from None
+    await spawn(process, command, stdin=subprocess.PIPE, env=env, cwd=cwd)
     try:
         yield process
     finally:
@@ -88,57 +72,24 @@ async def open_process(
             await process.stop(stop_grace)
 
 
-def _spawn_problem(command: Sequence[str], cwd: str | os.PathLike[str] | None, error: Exception) -> str:
-    if cwd is not None and not Path(cwd).is_dir():
-        return f"cannot start {command[0]!r}: its working directory {os.fspath(cwd)!r} does not exist"
-    if isinstance(error, FileNotFoundError):
-        return f"cannot start {command[0]!r}: there is no such program on the PATH of the server"
-    said = error.strerror if isinstance(error, OSError) else None
-    return f"cannot start {command[0]!r}: {said or error}"
-
-
-class ServerProcess(asyncio.SubprocessProtocol):
+class ServerProcess(Child):
     """A component server that runs as a subprocess; made by `open_process`.
 
     Attributes:
-        name: Its name in messages.
         connection: The conversation with it. It closes when the server ends, with a reason that names the exit code
             or the signal and shows the end of stderr.
     """
 
     def __init__(self, handler: Handler, name: str, max_message_bytes: int) -> None:
-        self.name = name
+        super().__init__(name)
         self.connection = Connection(handler, self._send)
         self._max_message_bytes = max_message_bytes
         self._lines = LineSplitter(max_message_bytes)
-        self._stderr = StderrLog(name)
-        self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
-        self._exited = asyncio.Event()
-        self._gone = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
         self._ended_streams: set[int] = set()
         self._noise = 0
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._transport.get_pid() if self._transport is not None else 0
-
-    @property
-    def returncode(self) -> int | None:
-        """The exit code, negative for a signal; None while the server runs."""
-        return self._transport.get_returncode() if self._transport is not None else None
-
-    def stderr_tail(self) -> str:
-        """The last 8 KiB that the server wrote to stderr."""
-        return self._stderr.tail()
-
-    async def wait(self) -> int:
-        """Wait for the end of the process and return its exit code."""
-        await self._exited.wait()
-        return self.returncode or 0
 
     async def drain(self) -> None:
         """Wait while more than 1 MiB waits to be read by the server; call it before a new request is made."""
@@ -151,17 +102,10 @@ class ServerProcess(asyncio.SubprocessProtocol):
         return f"{self._how_it_ended()}{f'; the end of its stderr:{chr(10)}{tail}' if tail else ''}"
 
     def _how_it_ended(self) -> str:
-        code = self.returncode
-        if code is None:
-            ended = [word for fd, word in ((0, "stdin"), (1, "stdout")) if fd in self._ended_streams]
-            closed = f"closed its {ended[-1]} but " if ended else ""
-            return f"the server {self.name!r} {closed}still runs"
-        if code >= 0:
-            return f"the server {self.name!r} ended with exit code {code}"
-        try:
-            return f"the server {self.name!r} was ended by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"the server {self.name!r} was ended by signal {-code}"
+        ended = [word for fd, word in ((0, "stdin"), (1, "stdout")) if fd in self._ended_streams]
+        if self.returncode is None and ended:
+            return f"the server {self.name!r} closed its {ended[-1]} but still runs"
+        return self.describe_exit()
 
     # ---- the way out ------------------------------------------------------------------------------------------
 
@@ -187,8 +131,9 @@ class ServerProcess(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop: the server runs."""
-        self._transport = cast("asyncio.SubprocessTransport", transport)
-        self._stdin = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
+        super().connection_made(transport)
+        process = cast("asyncio.SubprocessTransport", transport)
+        self._stdin = cast("asyncio.WriteTransport", process.get_pipe_transport(0))
         self._stdin.set_write_buffer_limits(high=_HIGH_WATER)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
@@ -232,12 +177,8 @@ class ServerProcess(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         """Called by the event loop: the process has ended and is reaped."""
-        self._exited.set()
+        super().process_exited()
         self._something_ended()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
-        """Called by the event loop: the process and all of its streams have ended."""
-        self._gone.set()
 
     def _something_ended(self) -> None:
         # The exit code, the last answers and the last words on stderr arrive in any order.
@@ -254,33 +195,10 @@ class ServerProcess(asyncio.SubprocessProtocol):
 
     async def stop(self, grace: float = STOP_GRACE) -> None:
         """End the conversation and the server; see `open_process`."""
-        transport = self._transport
-        if transport is None:
+        if self._transport is None:
             return
         self.connection.flush()
         self.connection.close("the runtime closed the connection")
         if self._stdin is not None:
             self._stdin.close()
-        if not await self._exits_within(grace):
-            self._signal(signal.SIGTERM)
-            if not await self._exits_within(TERMINATE_GRACE):
-                _log.warning("the server %r did not end when told to and is killed", self.name)
-                self._signal(_KILL)
-                await self._exited.wait()
-        # Children of the server that outlive it would be nobody's.
-        self._signal(_KILL)
-        transport.close()
-        await self._gone.wait()
-
-    async def _exits_within(self, seconds: float) -> bool:
-        with anyio.move_on_after(seconds):
-            await self._exited.wait()
-        return self._exited.is_set()
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if sys.platform == "win32":
-                if self._transport is not None and not self._exited.is_set():
-                    self._transport.send_signal(number)
-            else:
-                os.killpg(self.pid, number)
+        await self.end(TERMINATE_GRACE, grace)
