@@ -46,19 +46,41 @@ class Service:
     """
 
     def __init__(
-        self, router: Router, executor: Executor, threads: WorkerThreads, state: Any, call_timeout: float | None
+        self,
+        router: Router,
+        executor: Executor,
+        threads: WorkerThreads,
+        state: Any,
+        *,
+        call_timeout: float | None,
+        blob_hosts: frozenset[str] = frozenset(),
     ) -> None:
         self.router = router
         self.executor = executor
         self.threads = threads
         self.values = JsonValues()
         self.state = state
-        self.call_timeout = call_timeout
+        self.blob_hosts = blob_hosts
         self.draining = False
+        self._call_timeout = call_timeout
+        self._profiles: list[RuntimeProfile] = []
         self.loop = asyncio.get_running_loop()
         self.component_list = Raw(
             msgspec.json.encode(ListComponentsResult([component_info(spec) for spec in router.specs]))
         )
+
+    def profile(self, *, likely_runs: bool = False) -> RuntimeProfile:
+        """Return a blank page for what will be known of a runtime; it is closed with the service."""
+        profile = RuntimeProfile(self._call_timeout, likely_runs=likely_runs)
+        self._profiles.append(profile)
+        return profile
+
+    async def close(self) -> None:
+        """Cancel what runs, and close what is open."""
+        await self.executor.close(ResourceUnavailable("the server is shutting down"))
+        self.threads.close()
+        for profile in self._profiles:
+            await profile.close()
 
 
 class Dispatcher:
@@ -72,7 +94,7 @@ class Dispatcher:
 
     def __init__(self, service: Service, profile: RuntimeProfile | None = None) -> None:
         self._service = service
-        self._profile = RuntimeProfile(service.call_timeout) if profile is None else profile
+        self._profile = service.profile() if profile is None else profile
         self._initialized = profile is not None
         self._executions: set[Execution] = set()
         self._lane = Lane()
@@ -113,7 +135,7 @@ class Dispatcher:
 
     def _initialize(self, connection: Connection, request: Request) -> None:
         said = read_initialize(request.params)
-        self._profile.introduce(said)
+        self._profile.introduce(said, connection.remote, self._service.blob_hosts)
         self._initialized = True
         connection.peer.error_codes = self._profile.error_codes
         connection.reply(request, initialize_result())

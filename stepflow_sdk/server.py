@@ -13,7 +13,6 @@ from stepflow_sdk.components import Router
 from stepflow_sdk.components.execution import Executor
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.base import State
-from stepflow_sdk.context.client import RuntimeProfile
 from stepflow_sdk.dispatch import Dispatcher, Service
 from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.transports import Connection, Handler
@@ -127,7 +126,7 @@ class StepflowServer(Router, Generic[State]):
 
     def endpoint(self, service: Service, policy: HttpPolicy) -> HttpEndpoint:
         """The ASGI application that serves HTTP for a service."""
-        profile = RuntimeProfile(self._call_timeout, likely_runs=True)
+        profile = service.profile(likely_runs=True)
         return HttpEndpoint(lambda: Dispatcher(service, profile), policy)
 
     def _endpoint_here(self) -> HttpEndpoint:
@@ -205,13 +204,19 @@ class StepflowServer(Router, Generic[State]):
             try:
                 yield service
             finally:
-                await service.executor.close(ResourceUnavailable("the server is shutting down"))
-                service.threads.close()
+                await service.close()
 
     def _make_service(self, state: Any) -> Service:
         self.freeze()
         threads = WorkerThreads(self._threads)
-        return Service(self, Executor(threads), threads, state, self._call_timeout)
+        return Service(
+            self,
+            Executor(threads),
+            threads,
+            state,
+            call_timeout=self._call_timeout,
+            blob_hosts=self.policy.blob_hosts,
+        )
 
 
 class _SharedService:

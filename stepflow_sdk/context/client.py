@@ -37,6 +37,7 @@ from stepflow_sdk.protocol.runs import (
 )
 from stepflow_sdk.protocol.values import BlobId, BlobType, ObservabilityContext
 from stepflow_sdk.transports import Connection
+from stepflow_sdk.transports.blob_api import BlobApi, check_blob_url
 
 __all__ = ["RuntimeClient", "RuntimeProfile"]
 
@@ -57,6 +58,7 @@ class RuntimeProfile:
         missing: Names of methods that it does not serve.
         unlikely: Names of methods that are tried last.
         error_codes: The codes that it wants to see.
+        blob_api: Where its blobs are, for a runtime that does not serve ``blobs/*``.
     """
 
     def __init__(self, timeout: float | None, *, likely_runs: bool = False) -> None:
@@ -64,11 +66,32 @@ class RuntimeProfile:
         self.missing: set[str] = set()
         self.unlikely: frozenset[str] = _FLOWS if likely_runs else frozenset()
         self.error_codes: ErrorCodes = protocol_codes
+        self.blob_api: BlobApi | None = None
 
-    def introduce(self, said: Initialization) -> None:
-        """Take in what ``initialize`` said."""
+    def introduce(self, said: Initialization, caller: str | None, blob_hosts: frozenset[str]) -> None:
+        """Take in what ``initialize`` said.
+
+        Args:
+            said: Its params.
+            caller: The address that it came from, None where the caller started this process.
+            blob_hosts: Hosts beside the caller's that its blob API may be on.
+
+        Raises:
+            AccessDenied: It names a blob API on a host that is not allowed.
+        """
         self.missing = set(_FLOWS) if said.camel_case else set()
         self.error_codes = range_codes if said.camel_case else protocol_codes
+        url = said.capabilities.blob_api_url if said.capabilities is not None else None
+        if url is None:
+            self.blob_api = None
+        elif self.blob_api is None or self.blob_api.url != url.rstrip("/"):
+            check_blob_url(url, caller, blob_hosts)
+            self.blob_api = BlobApi(url, self.timeout)
+
+    async def close(self) -> None:
+        """Close connections of its own."""
+        if self.blob_api is not None:
+            await self.blob_api.close()
 
 
 class RuntimeClient:
@@ -84,13 +107,17 @@ class RuntimeClient:
         self._profile = profile
 
     async def put_blob(self, data: Raw, blob_type: BlobType, ids: ObservabilityContext) -> BlobId:
-        """``blobs/put``."""
+        """``blobs/put``, or the blob API."""
+        if self._profile.blob_api is not None:
+            return await self._profile.blob_api.put(data, blob_type)
         result = await self._call(methods.PUT_BLOB, PutBlobParams(data, blob_type, ids))
         blob_id: BlobId = result.blob_id
         return blob_id
 
     async def get_blob(self, blob_id: BlobId, ids: ObservabilityContext) -> Raw:
-        """``blobs/get``; the data, still encoded."""
+        """``blobs/get``, or the blob API; the data, still encoded."""
+        if self._profile.blob_api is not None:
+            return await self._profile.blob_api.get(blob_id)
         data: Raw = (await self._call(methods.GET_BLOB, GetBlobParams(blob_id, ids))).data
         return data
 

@@ -46,6 +46,7 @@ class Connection:
         on_close: Called when the conversation is over, for the transport to end too.
         calls: Where the connection enters itself under the ids of its calls in flight, for transports on which an
             answer does not come the way the call went.
+        remote: The network address of the other end; None where there is no network between.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Connection:
         max_in_flight: int = 10_000,
         on_close: Callable[[], None] | None = None,
         calls: MutableMapping[str, "Connection"] | None = None,
+        remote: str | None = None,
     ) -> None:
         self.peer = Peer(max_in_flight=max_in_flight)
         self._handler = handler
         self._send = send
         self._on_close = on_close
         self._calls = calls
+        self.remote = remote
         self._loop = asyncio.get_running_loop()
         self._reading = False
         self._flush_is_due = False

@@ -103,17 +103,20 @@ class HttpEndpoint:
             self._take_answer(calls, envelope, body, headers)
             await send_answer(send, 202, b"")
         else:
-            await self._exchange(body, receive, send, session)
+            remote = (scope.get("client") or ("unknown",))[0]
+            await self._exchange(body, receive, send, remote, session)
 
-    async def _exchange(self, body: bytes, receive: Receive, send: Send, session: Session | None) -> None:
+    async def _exchange(self, body: bytes, receive: Receive, send: Send, remote: str, session: Session | None) -> None:
         if self._exchanges >= self._policy.max_exchanges:
             limit = {"limit": self._policy.max_exchanges}
             error = ResourceUnavailable("too many requests in flight", data=limit)
             raise Refusal(503, error, [(b"retry-after", b"1")])
         if session is None:
-            exchange = Exchange(self._make_handler(), self._calls, self.instance_id)
+            exchange = Exchange(self._make_handler(), self._calls, self.instance_id, remote=remote)
         else:
-            exchange = Exchange(self._make_handler(), session.calls, self.instance_id, session.send)
+            exchange = Exchange(
+                self._make_handler(), session.calls, self.instance_id, remote=remote, send_call=session.send
+            )
             session.join(exchange.connection)
         self._exchanges += 1
         try:

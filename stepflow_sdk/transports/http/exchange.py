@@ -22,6 +22,7 @@ class Exchange:
         handler: What serves the request.
         calls: Where calls back are entered, so that their answers, which are POSTs of their own, find here.
         instance_id: The value of ``Stepflow-Instance-Id`` of event streams.
+        remote: The client's network address.
         send_call: Takes calls back where they have a way of their own; then the answer is always plain JSON.
     """
 
@@ -30,13 +31,15 @@ class Exchange:
         handler: Handler,
         calls: MutableMapping[str, Connection],
         instance_id: str,
+        *,
+        remote: str | None = None,
         send_call: Callable[[bytes], None] | None = None,
     ) -> None:
         self._something: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
         self._instance_id = instance_id
         self._send_call = send_call
-        self.connection = Connection(handler, self._take, calls=calls, on_close=self._wake)
+        self.connection = Connection(handler, self._take, calls=calls, on_close=self._wake, remote=remote)
         self._watcher: asyncio.Task[None] | None = None
         self._client_is_gone = False
 

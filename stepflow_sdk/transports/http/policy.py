@@ -34,6 +34,7 @@ class HttpPolicy:
         allowed_hosts: Names, without a port, that ``Host`` may have beside those of loopback; ``*`` for any.
         allowed_origins: What ``Origin`` may be when there is one (``https://example.com``).
         token: What callers must send as ``Authorization: Bearer TOKEN``; None for no such demand.
+        blob_hosts: Hosts, beside its own, on which a runtime may say that its blobs are.
         max_body_bytes: The longest body that is read.
         body_timeout: Seconds that may pass without a further piece of a body.
         max_exchanges: How many requests may be unanswered at once.
@@ -42,6 +43,7 @@ class HttpPolicy:
     allowed_hosts: frozenset[str] = frozenset()
     allowed_origins: frozenset[str] = frozenset()
     token: str | None = None
+    blob_hosts: frozenset[str] = frozenset()
     max_body_bytes: int = 64 * 1024 * 1024
     body_timeout: float = 20.0
     max_exchanges: int = 10_000
