@@ -161,7 +161,9 @@ async def _serve_http(server: "StepflowServer[Any]", options: Options, wire: Wir
     with _shutdown(server) as shutdown:
         async with server.service() as service, _parent_watched(wire, options, shutdown):
             endpoint = server.endpoint(service, options.policy)
-            web = make_server(endpoint, announce, stop_timeout=int(_FLUSH_SECONDS))
+            web = make_server(
+                endpoint, announce, stop_timeout=int(_FLUSH_SECONDS), head_timeout=options.policy.head_timeout
+            )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(web.serve(sockets=[listener]))
                 await shutdown.requested.wait()

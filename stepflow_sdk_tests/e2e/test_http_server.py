@@ -1,8 +1,10 @@
 """A server over HTTP as a real process: plain answers, event streams, sessions, refusals and its end."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import pytest
 
 from stepflow_sdk_tests.e2e.test_stdio_server import FAILURES, VALUES
 from stepflow_sdk_tests.e2e.web import HEADERS, Web, execution, serving_http
-from stepflow_sdk_tests.e2e.wire import PATIENCE, eventually
+from stepflow_sdk_tests.e2e.wire import PATIENCE, SERVERS, eventually, runs
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 
@@ -302,3 +304,46 @@ def test_a_body_that_never_ends_is_given_up() -> None:
         raw.sendall(head.encode() + b"\r\n{")
         assert raw.recv(1000).startswith(b"HTTP/1.1 408 ")
         raw.close()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"POST / HTTP/1.1\r\nhost: local"])
+@pytest.mark.parametrize("after_a_request", [False, True])
+def test_a_head_that_never_ends_is_given_up(beginning: bytes, after_a_request: bool) -> None:
+    with serving_http("careless", environment={"HEAD_TIMEOUT": "0.3"}) as web:
+        raw = socket.create_connection(("127.0.0.1", web.port), PATIENCE)
+        if after_a_request:
+            raw.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
+            if not beginning:
+                raw.close()
+                return
+        raw.sendall(beginning)
+        answer = b""
+        while piece := raw.recv(1000):
+            answer += piece
+        assert not answer.startswith(b"HTTP/1.1 200 ")
+        raw.close()
+        assert web.execute("/echo", 1)["result"]["output"] == 1
+
+
+@posix_only
+def test_a_server_that_a_runtime_started_ends_with_it() -> None:
+    code = f"""
+import subprocess, sys, time
+command = [sys.executable, {str(SERVERS / "careless.py")!r}, "--http"]
+server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+server.stdout.readline()
+print(server.pid, flush=True)
+time.sleep(3600)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
+    try:
+        assert parent.stdout is not None
+        server_id = int(parent.stdout.readline())
+    finally:
+        parent.kill()
+        parent.wait(PATIENCE)
+        if parent.stdout is not None:
+            parent.stdout.close()
+    eventually(lambda: not runs(server_id))

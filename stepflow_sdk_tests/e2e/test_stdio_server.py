@@ -6,12 +6,11 @@ import shlex
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stepflow_sdk_tests.e2e.wire import PATIENCE, SERVERS, Wire, eventually, serving
+from stepflow_sdk_tests.e2e.wire import PATIENCE, SERVERS, Wire, eventually, runs, serving
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 
@@ -473,14 +472,4 @@ time.sleep(3600)
         parent.kill()
         parent.wait(PATIENCE)
         parent.stdout.close()  # type: ignore[union-attr]
-    eventually(lambda: not _runs(server_id))
-
-
-def _runs(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    # Where nobody reaps orphans, the dead one stays in the table.
-    stat = Path(f"/proc/{process_id}/stat")
-    return not stat.exists() or ") Z " not in stat.read_text()
+    eventually(lambda: not runs(server_id))

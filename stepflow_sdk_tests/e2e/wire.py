@@ -155,3 +155,14 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         pause.wait(0.01)
+
+
+def runs(process_id: int) -> bool:
+    """Whether a process is alive."""
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    # Where nobody reaps orphans, the dead one stays in the table.
+    stat = Path(f"/proc/{process_id}/stat")
+    return not stat.exists() or ") Z " not in stat.read_text()

@@ -36,6 +36,7 @@ class HttpPolicy:
         token: What callers must send as ``Authorization: Bearer TOKEN``; None for no such demand.
         blob_hosts: Hosts, beside its own, on which a runtime may say that its blobs are.
         max_body_bytes: The longest body that is read.
+        head_timeout: Seconds that the head of a request may take, where the server runs itself.
         body_timeout: Seconds that may pass without a further piece of a body.
         max_exchanges: How many requests may be unanswered at once.
     """
@@ -45,6 +46,7 @@ class HttpPolicy:
     token: str | None = None
     blob_hosts: frozenset[str] = frozenset()
     max_body_bytes: int = 64 * 1024 * 1024
+    head_timeout: float = 10.0
     body_timeout: float = 20.0
     max_exchanges: int = 10_000
 

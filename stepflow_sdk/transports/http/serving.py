@@ -1,5 +1,6 @@
 """An HTTP server process: uvicorn on a socket of ours, without its logs and signals."""
 
+import asyncio
 import contextlib
 import ipaddress
 import os
@@ -47,13 +48,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int) -> "uvicorn.Server":
+def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, head_timeout: float) -> "uvicorn.Server":
     """Return a uvicorn server for an ASGI application.
 
     Args:
         app: The application; its lifespan is not run here.
         started: Called when requests can come.
         stop_timeout: Seconds that open connections have when ``should_exit`` is set.
+        head_timeout: Seconds that the head of a request may take to arrive.
     """
     import uvicorn
 
@@ -82,7 +84,47 @@ def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int) -> 
         timeout_graceful_shutdown=stop_timeout,
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
+    config.load()
+    config.http_protocol_class = _with_head_timeout(config.http_protocol_class, head_timeout)
     return Server(config)
+
+
+def _with_head_timeout(base: Any, seconds: float) -> Any:
+    """Return uvicorn's protocol class with a limit for how long the head of a request may take; it has none itself."""
+
+    class Timed(base):  # type: ignore[misc]  # which class it is depends on what is installed
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._watch_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._forget_head()
+            super().connection_lost(exc)
+
+        def _watch_head(self) -> None:
+            # Without a request under way, what has arrived is the beginning of one.
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._forget_head()
+            elif self._head_timer is None:
+                self._head_timer = asyncio.get_running_loop().call_later(seconds, self._head_is_late)
+
+        def _forget_head(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def _head_is_late(self) -> None:
+            self._head_timer = None
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.close()
+
+    return Timed
 
 
 def parent_is_gone(parent: int) -> bool:

@@ -15,7 +15,10 @@ server = StepflowServer(
     "careless",
     drain_timeout=float(os.environ.get("DRAIN", "6")),
     max_message_bytes=int(os.environ.get("MAX_BYTES", str(64 * 1024 * 1024))),
-    http=HttpPolicy(body_timeout=float(os.environ.get("BODY_TIMEOUT", "20"))),
+    http=HttpPolicy(
+        head_timeout=float(os.environ.get("HEAD_TIMEOUT", "10")),
+        body_timeout=float(os.environ.get("BODY_TIMEOUT", "20")),
+    ),
 )
 forever = threading.Event()
 
