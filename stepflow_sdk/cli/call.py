@@ -4,10 +4,9 @@ Its output goes to stdout as JSON. Without an input option the component is call
 A component that fails is told on stderr, and the exit code is 1. One that asks to be skipped gives null.
 """
 
-import asyncio
-
 from stepflow_sdk.cli.arguments import Options, Parser, add_target
 from stepflow_sdk.cli.inputs import add_input, given, read_input
+from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, explain, say
 from stepflow_sdk.cli.targets import make_runtime
 from stepflow_sdk.errors import SkipStep, WireError
@@ -30,7 +29,7 @@ def execute(options: Options, output: Output) -> int:
     component: str = options.parser.need(options, "component", "the path of a COMPONENT; list-components shows them")
     input = read_input(options) if given(options) else None
     try:
-        value = asyncio.run(_call(make_runtime(options), component, input))
+        value = run_to_end(_call(make_runtime(options), component, input))
     except WireError as error:
         say(f"{component} failed: {explain(error)}")
         return 1

@@ -3,10 +3,10 @@
 Every component is shown under the paths that flows reach it by. Servers are started for it.
 """
 
-import asyncio
 from typing import Any
 
 from stepflow_sdk.cli.arguments import Options, Parser, add_target
+from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, as_json, as_yaml
 from stepflow_sdk.cli.targets import make_runtime
 from stepflow_sdk.protocol.messages import ComponentInfo
@@ -26,7 +26,7 @@ def add_arguments(parser: Parser) -> None:
 
 def execute(options: Options, output: Output) -> int:
     """List the components and return the exit code."""
-    components = asyncio.run(_list(make_runtime(options, options.flow)))
+    components = run_to_end(_list(make_runtime(options, options.flow)))
     if options.format == "pretty":
         output.write(_pretty(components, schemas=options.schemas))
         return 0
@@ -52,7 +52,8 @@ def _document(info: ComponentInfo, *, schemas: bool) -> dict[str, Any]:
 def _pretty(components: list[ComponentInfo], *, schemas: bool) -> str:
     width = min(max((len(info.component) for info in components), default=0), 40)
     lines: list[str] = []
-    for info in components:
+    # What everybody has comes last.
+    for info in sorted(components, key=lambda info: info.component.startswith("/builtin/")):
         first = next(iter((info.description or "").strip().splitlines()), "")
         lines.append(f"{info.component:<{width}}  {first}".rstrip())
         if schemas:

@@ -101,9 +101,12 @@ def check_writable(file: str | None) -> None:
     Raises:
         UsageError: The directory is not there.
     """
-    if file is not None and (Path(file).is_dir() or not Path(file).absolute().parent.is_dir()):
-        problem = "is a directory" if Path(file).is_dir() else "its directory does not exist"
-        raise UsageError(f"--output {file}: {problem}")
+    if file is None:
+        return
+    if os.path.isdir(file):  # noqa: PTH112  (it has no names that it cannot take)
+        raise UsageError(f"--output {file}: is a directory")
+    if not os.path.isdir(Path(file).absolute().parent):  # noqa: PTH112
+        raise UsageError(f"--output {file}: its directory does not exist")
 
 
 def _replace(file: Path, text: str) -> None:

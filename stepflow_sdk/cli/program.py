@@ -10,6 +10,7 @@ from typing import Final, Protocol, cast
 
 from stepflow_sdk import __version__
 from stepflow_sdk.cli.arguments import PROGRAM, Options, Parser, UsageError
+from stepflow_sdk.cli.loop import Terminated
 from stepflow_sdk.cli.output import Output, say
 from stepflow_sdk.errors import InvalidConfig, StepflowError
 
@@ -18,6 +19,7 @@ __all__ = ["run_program"]
 FAILED: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
+TERMINATED: Final = 143
 
 _COMMANDS: Final = {
     "run": "run a flow on one input and print its outcome",
@@ -41,7 +43,7 @@ examples:
   stepflow-sdk list-components --server my_components:server
 
 exit codes: 0 success, 1 the flow or component failed or was refused, 2 wrong command line or configuration,
-130 interrupted
+130 interrupted, 143 terminated
 """
 
 
@@ -65,7 +67,7 @@ def run_program(arguments: Sequence[str]) -> int:
 
     Returns:
         The exit code: 0 for success, 1 for a flow or a component that failed or was refused, 2 for a wrong command line
-        or configuration, 130 after Ctrl-C.
+        or configuration, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
         return _answer(arguments[0] if arguments else "", arguments[1:])
@@ -79,6 +81,9 @@ def run_program(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         say(f"{PROGRAM}: interrupted")
         return INTERRUPTED
+    except Terminated:
+        say(f"{PROGRAM}: terminated")
+        return TERMINATED
     except BrokenPipeError:
         # Whoever read stdout has gone; at exit Python would try to flush it once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -105,7 +110,11 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     command = cast("Command", module)
     parser = Parser(name, _COMMANDS[name], module.__doc__ or "")
     command.add_arguments(parser)
-    options = parser.read(arguments)
+    try:
+        options = parser.read(arguments)
+    except SystemExit as ended:
+        # argparse has shown the help.
+        return FAILED if ended.code else 0
     logging.basicConfig(stream=sys.stderr, level=options.log_level, format="%(levelname)s %(name)s: %(message)s")
     with Output() as output:
         return command.execute(options, output)

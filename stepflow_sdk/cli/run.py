@@ -10,11 +10,11 @@ The exit code is 0 for success and skipped, 1 for the others (--exit-zero: 0 for
 line or configuration.
 """
 
-import asyncio
-from pathlib import Path
+import os
 
 from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
 from stepflow_sdk.cli.inputs import add_input, read_input
+from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, check_writable, say
 from stepflow_sdk.cli.progress import JsonProgress, TextProgress, causes
 from stepflow_sdk.cli.targets import make_runtime
@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument("--max-concurrency", metavar="N", type=_count, help="steps that may run at once (default: 10)")
     group.add_argument("--exit-zero", action="store_true", help="exit with 0 when the flow failed")
     group.add_argument("--json", action="store_true", help="tell progress on stderr as JSON lines")
-    group.add_argument("--quiet", action="store_true", help="tell no progress")
+    group.add_argument("-q", "--quiet", action="store_true", help="tell no progress")
     parser.set_defaults(parser=parser)
 
 
@@ -53,7 +53,7 @@ def execute(options: Options, output: Output) -> int:
         output.write_value({"outcome": "invalid", "diagnostics": error.diagnostics}, options.output)
         return 1
     runtime = make_runtime(options, file, on_event=_observer(options, flow))
-    result = asyncio.run(_run(runtime, flow, read_input(options), options.max_concurrency))
+    result = run_to_end(_run(runtime, flow, read_input(options), options.max_concurrency))
     output.write_value(result, options.output)
     if options.output and not options.quiet:
         say(f"outcome  {options.output}")
@@ -70,12 +70,13 @@ async def _run(runtime: LocalRuntime, flow: Flow, input: Json, max_concurrency: 
 
 
 def _checked(file: str) -> Flow:
-    if not Path(file).exists():
-        try:
-            load_flow(file)
-        except InvalidFlow as error:
+    try:
+        flow = load_flow(file)
+    except InvalidFlow as error:
+        # A file that is not there is a mistake on the command line, not in the flow.
+        if not os.path.exists(file):  # noqa: PTH110  (it has no names that it cannot take)
             raise UsageError(f"run: --flow {error}") from None
-    flow = load_flow(file)
+        raise
     require_runnable(flow, refuse_errors=True)
     for finding in check_flow(flow):
         # A flow without a name or a schema works; what else is warned of is likely a mistake.

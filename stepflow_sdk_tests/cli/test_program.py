@@ -1,5 +1,6 @@
 """The program itself, and its small commands."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import stepflow_sdk
 from stepflow_sdk.flows import parse_yaml
@@ -225,3 +228,38 @@ def test_help_imports_no_engine_and_no_yaml() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+WORDS = st.one_of(
+    st.sampled_from(
+        [
+            *(
+                "run",
+                "call",
+                "list-components",
+                "validate",
+                "--help",
+                "--flow",
+                "--config",
+                "--server",
+                "--output",
+                "-",
+            ),
+            *("--input", "--input-json", "--input-yaml", "--json", "--schemas", "--format", "--max-concurrency", "--"),
+            *("flow.yaml", "shop.py", "shop:server", "x=shop:server", "stepflow-config.yml", "/double", "{}", "null"),
+        ]
+    ),
+    st.text(st.characters(exclude_characters="\0/"), max_size=5),
+    st.sampled_from(["a" * 5000, "a/" * 5000, "\udcff", "--" + "x" * 5000]),
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(st.sampled_from(["run", "call", "list-components", "validate", "x"]), st.lists(WORDS, max_size=6))
+def test_no_command_line_gets_an_exception_out(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, command: str, words: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"{}")))
+    assert cli(command, *words).code in (0, 1, 2)

@@ -262,7 +262,12 @@ def test_long_nested_runs_do_not_flood_the_terminal(cli: CommandLine) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 @pytest.mark.parametrize("config", [True, False])
-def test_ctrl_c_stops_everything_and_exits_with_130(cli: CommandLine, config: bool) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "told"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_signals_stop_everything_that_was_started(
+    cli: CommandLine, config: bool, number: signal.Signals, code: int, told: str
+) -> None:
     cli.write("flow.yaml", "steps: [{id: w, component: /wait}]\noutput: {$step: w}")
     cli.write("stepflow-config.yml", CONFIG)
     command = [sys.executable, "-m", "stepflow_sdk", *RUN, *([] if config else SHOP), "--input-json", "null"]
@@ -273,10 +278,10 @@ def test_ctrl_c_stops_everything_and_exits_with_130(cli: CommandLine, config: bo
         assert process.stdout is not None
         while "start" not in process.stderr.readline():
             pass
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         # The ends of both pipes come only when the server, which has them too, is gone.
         err, out = process.stderr.read(), process.stdout.read()
-        assert process.wait(30) == 130
+        assert process.wait(30) == code
     assert out == ""
-    assert "interrupted" in err
+    assert told in err
     assert "Traceback" not in err
