@@ -96,16 +96,16 @@ def _with_head_timeout(base: Any, seconds: float) -> Any:
         _head_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
+            base.connection_made(self, transport)
             self._watch_head()
 
         def data_received(self, data: bytes) -> None:
-            super().data_received(data)
+            base.data_received(self, data)
             self._watch_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._forget_head()
-            super().connection_lost(exc)
+            base.connection_lost(self, exc)
 
         def _watch_head(self) -> None:
             # Without a request under way, what has arrived is the beginning of one.
