@@ -1,6 +1,7 @@
 """Output: results alone on stdout, everything else on stderr."""
 
 import os
+import re
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -17,6 +18,8 @@ from stepflow_sdk.flows.values import is_array, is_object
 __all__ = ["Output", "as_json", "as_yaml", "check_writable", "explain", "say"]
 
 _YAML = (".yaml", ".yml")
+# Texts come from flows and servers: what would move the cursor or the colours of a terminal is not written.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def say(text: str) -> None:
@@ -24,7 +27,8 @@ def say(text: str) -> None:
     stream = sys.stderr
     if stream is not None:
         encoding = stream.encoding or "utf-8"
-        stream.write(f"{text.encode(encoding, 'replace').decode(encoding)}\n")
+        shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+        stream.write(f"{shown.encode(encoding, 'replace').decode(encoding)}\n")
         stream.flush()
 
 

@@ -43,7 +43,8 @@ class TextProgress:
         self._width = width
         self._depths: dict[str, int] = {}
         self._many: dict[str, bool] = {}
-        self._lines: dict[str, int] = {}
+        self._nested = 0
+        self._nested_failures = 0
         self.counts = {"completed": 0, "failed": 0, "skipped": 0, "default": 0}
 
     def __call__(self, event: RunEvent) -> None:
@@ -53,7 +54,7 @@ class TextProgress:
                 self._run_started(event)
             case StepStarted():
                 if not self._depths.get(event.run_id):
-                    self._tell(event.run_id, f"{'start':<9}{event.step_id:<{self._width}}  {event.component}")
+                    self._line(f"  {'start':<9}{event.step_id:<{self._width}}  {event.component}")
             case StepEnded():
                 self._step_ended(event)
             case RunEnded():
@@ -68,10 +69,10 @@ class TextProgress:
         name = event.flow_name or "a flow without a name"
         if depth:
             count = "" if event.items in (None, 1) else f" on {event.items} inputs"
-            self._tell(event.run_id, f"{'flow':<9}{name}{count}", above=1)
+            self._tell(depth - 1, f"{'flow':<9}{name}{count}", nested=True)
         else:
-            self._write(f"flow     {name}")
-            self._write(f"run      {event.run_id}")
+            self._line(f"flow     {name}")
+            self._line(f"run      {event.run_id}")
 
     def _step_ended(self, event: StepEnded) -> None:
         status = "default" if event.status == "completed" and event.failure is not None else event.status
@@ -83,9 +84,11 @@ class TextProgress:
             line += f"  {_short(event.failure)}"
         elif event.reason:
             line += f"  {event.reason[:_LONGEST_MESSAGE]}"
-        self._tell(event.run_id, line)
+        depth = self._depths.get(event.run_id, 0)
+        self._tell(depth, line, nested=depth > 0, failure=event.failure is not None)
 
     def _run_ended(self, event: RunEnded) -> None:
+        self._many.pop(event.run_id, None)
         if self._depths.pop(event.run_id, 0):
             return
         counts = self.counts
@@ -94,16 +97,23 @@ class TextProgress:
         parts += [f"{counts[status]} {status}" for status in ("failed", "skipped") if counts[status]]
         if counts["default"]:
             parts.append(f"{counts['default']} with its default after a failure")
-        self._write(f"{event.status} in {event.seconds:.3f} s: {', '.join(parts)}")
+        self._line(f"{event.status} in {event.seconds:.3f} s: {', '.join(parts)}")
 
-    def _tell(self, run_id: str, line: str, *, above: int = 0) -> None:
-        depth = self._depths.get(run_id, 0)
-        count = self._lines[run_id] = self._lines.get(run_id, 0) + 1
-        if depth and count > _MOST_NESTED_LINES:
-            if count > _MOST_NESTED_LINES + 1:
-                return
-            line = "…"
-        self._write(f"{'  ' * (depth + 1 - above)}{line}")
+    def _tell(self, depth: int, line: str, *, nested: bool, failure: bool = False) -> None:
+        """Write an indented line; of nested runs only so many, and as many failures beyond them."""
+        if nested:
+            self._nested += 1
+            if self._nested > _MOST_NESTED_LINES:
+                self._nested_failures += failure
+                if self._nested == _MOST_NESTED_LINES + 1:
+                    self._line("    … further steps of nested runs are counted, and told only when they fail")
+                if not failure or self._nested_failures > _MOST_NESTED_LINES:
+                    return
+        self._line(f"{'  ' * (depth + 1)}{line}")
+
+    def _line(self, text: str) -> None:
+        # Names and messages are somebody else's: none of them begins a line of its own.
+        self._write(" ".join(text.splitlines()))
 
 
 def _short(failure: Failure) -> str:

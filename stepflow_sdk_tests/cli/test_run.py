@@ -246,6 +246,32 @@ def test_nested_runs_are_told_with_the_index_of_the_input(cli: CommandLine) -> N
         assert told in done.err
 
 
+def test_texts_of_others_cannot_write_lines_or_escapes_to_the_terminal(cli: CommandLine) -> None:
+    cli.write(
+        "flow.yaml",
+        'name: "a\\nrun      forged\\e[2J"\n'
+        'steps: [{id: "x\\ny", component: /fail, input: {message: "one\\ntwo\\e[31m\\rthree"}}]\n'
+        'output: {$step: "x\\ny"}',
+    )
+    done = cli(*RUN, *SHOP, "--input-json", "null")
+    assert done.json["error"]["message"] == "one\ntwo\x1b[31m\rthree"
+    assert "\x1b" not in done.err
+    assert not [line for line in done.err.splitlines() if line.startswith(("run      forged", "y"))]
+
+
+def test_failures_deep_in_a_long_nested_run_are_told(cli: CommandLine) -> None:
+    inner = "{steps: [{id: d, component: /double, input: {number: {$input: $}}}], output: {$step: d}}"
+    items = ", ".join([*(str(number) for number in range(300)), "lost"])
+    cli.write(
+        "flow.yaml",
+        f"steps: [{{id: m, component: /builtin/map, input: {{items: [{items}], workflow: {{$literal: {inner}}}}}}}]\n"
+        "output: {$step: m, path: failed}",
+    )
+    done = cli(*RUN, *SHOP, "--input-json", "null")
+    assert done.json["result"] == 1
+    assert "failed   d[300]" in done.err
+
+
 def test_long_nested_runs_do_not_flood_the_terminal(cli: CommandLine) -> None:
     inner = "{steps: [{id: d, component: /double, input: {number: {$input: $}}}], output: {$step: d}}"
     items = ", ".join(str(number) for number in range(500))
