@@ -174,7 +174,6 @@ class Executor:
             task = self._loop.create_task(self._run_async(execution))
             execution.task = task
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         elif spec.in_thread:
             context = contextvars.copy_context()
             self._threads.submit(lambda: self._run_in_thread(execution, context))
@@ -184,6 +183,7 @@ class Executor:
     async def _run_async(self, execution: Execution) -> None:
         # The lane is asked again where the call begins: those before it may have filled the wire meanwhile.
         if execution.lane.is_full:
+            self._forget_task(execution)
             execution.lane.parked.append(execution)
             return
         # Nothing that a component raises may reach the event loop: SystemExit would end it.
@@ -191,9 +191,17 @@ class Executor:
             coroutine: Coroutine[Any, Any, Any] = execution.call()
             value = execution.spec.encode(await coroutine)
         except BaseException as error:
+            self._forget_task(execution)
             self._finish(execution, None, error)
         else:
+            self._forget_task(execution)
             self._finish(execution, value, None)
+
+    def _forget_task(self, execution: Execution) -> None:
+        # A done callback would do this too, at the price of another turn of the event loop.
+        if execution.task is not None:
+            self._tasks.discard(execution.task)
+            execution.task = None
 
     def _run_in_thread(self, execution: Execution, context: contextvars.Context) -> None:
         if execution.lane.is_full:
