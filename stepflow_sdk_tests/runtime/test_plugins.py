@@ -1,4 +1,5 @@
 import logging
+import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -207,12 +208,46 @@ async def test_leaving_while_a_server_starts_does_not_hang() -> None:
             await anyio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("where", [server, COMMAND])
-async def test_a_component_that_takes_too_long_fails_its_step_alone(where: Any) -> None:
-    async with LocalRuntime(where, step_timeout=None) as runtime:
+async def test_a_component_that_takes_too_long_fails_its_step_alone() -> None:
+    async with LocalRuntime(server, step_timeout=None) as runtime:
         assert await runtime.execute("/add", {"a": 1, "b": 1}) == 2
-    async with LocalRuntime(where, step_timeout=1) as runtime:
+    async with LocalRuntime(server, step_timeout=1) as runtime:
         outcome = await runtime.run({"steps": [{"id": "s", "component": "/wait_forever"}], "output": {"$step": "s"}})
         assert isinstance(outcome, FlowResultFailed)
         assert outcome.error.code == -32006
         assert await runtime.execute("/add", {"a": 1, "b": 1}) == 2
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+LINGERS = """
+import json, os, sys, time
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("params", {}).get("component") == "/linger":
+        os.close(1)
+        time.sleep(1)
+        sys.exit()
+    if "id" in message:
+        result = {"server_protocol_version": 1, "output": os.getpid()}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"""
+
+
+async def test_a_server_that_takes_its_time_to_end_does_not_disturb_the_next_one() -> None:
+    async with LocalRuntime([sys.executable, "-c", LINGERS]) as runtime:
+        first = await runtime.execute("/pid")
+        with pytest.raises(ServerLost, match="closed its stdout but still runs"):
+            await runtime.execute("/linger")
+        second = await runtime.execute("/pid")
+        with anyio.fail_after(30):
+            while is_alive(first):
+                assert await runtime.execute("/pid") == second
+        for _ in range(20):
+            assert await runtime.execute("/pid") == second

@@ -71,7 +71,7 @@ class _Service:
     def __init__(self, handler: ServerHandler) -> None:
         self.handler = handler
         self.scope = anyio.CancelScope()
-        self.reached = False
+        self.link: Link | None = None
 
 
 class RemotePlugin:
@@ -119,10 +119,10 @@ class RemotePlugin:
         """See `Plugin.stop`: the server gets its time to end."""
         self._stopping = True
         for service in self._services:
-            if service.reached:
-                service.handler.ended.set()
-            else:
+            if service.link is None:
                 service.scope.cancel()
+            else:
+                service.handler.ended.set()
 
     async def execute(self, call: ComponentCall) -> Any:
         """See `Plugin.execute`."""
@@ -197,14 +197,15 @@ class RemotePlugin:
         except Exception as error:
             failure = self._start_failure(error)
             self._last_end = failure.message
-            if not service.reached:
+            if service.link is None:
                 raise failure from error
             _log.warning("%s", failure.message)
         finally:
             self._services.discard(service)
-            if service.reached:
+            # The next life may have begun while this one took its time to end.
+            if self._link is service.link:
                 self._link = None
-        if not service.reached:
+        if service.link is None:
             raise ServerLost(f"plugin {self.name!r} was stopped while it started")
 
     async def _converse(self, service: "_Service", task_status: TaskStatus[Link]) -> None:
@@ -212,7 +213,7 @@ class RemotePlugin:
             service.handler.tasks = tasks
             async with self._open_link(service.handler) as link:
                 await self._shake_hands(link)
-                self._link, service.reached = link, True
+                self._link = service.link = link
                 task_status.started(link)
                 await service.handler.ended.wait()
                 self._last_end = link.describe_end()
