@@ -9,8 +9,17 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 from stepflow_sdk.errors import DefinitionError, InvalidConfig
 from stepflow_sdk.flows import did_you_mean
-from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig, StdioConfig
+from stepflow_sdk.runtime.config import (
+    BuiltinConfig,
+    Config,
+    HttpCommandConfig,
+    HttpConfig,
+    InProcessConfig,
+    PluginConfig,
+    StdioConfig,
+)
 from stepflow_sdk.runtime.plugins.builtin import BuiltinPlugin
+from stepflow_sdk.runtime.plugins.http import http_command_plugin, http_plugin
 from stepflow_sdk.runtime.plugins.inprocess import MemoryServer, inprocess_plugin
 from stepflow_sdk.runtime.plugins.plugin import Plugin
 from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
@@ -18,8 +27,9 @@ from stepflow_sdk.runtime.routes import Route, Rule
 
 __all__ = ["Assembly", "Server", "from_config", "from_servers"]
 
-Server: TypeAlias = MemoryServer | Plugin | Sequence[str]
-"""A server object, a command that starts one and speaks on its stdin and stdout, or a plugin of one's own."""
+Server: TypeAlias = MemoryServer | Plugin | str | Sequence[str]
+"""A server object, the URL of one that speaks HTTP, a command that starts one and speaks on its stdin and stdout, or a
+plugin of one's own."""
 
 _BUILTIN_PATTERN = "/builtin/{*component}"
 
@@ -68,8 +78,7 @@ def from_servers(servers: Sequence[Server | Mapping[str, Server]], step_timeout:
 
 def _plugin(name: str, server: Server, step_timeout: float | None) -> Plugin:
     if isinstance(server, str):
-        words = shlex.split(server)
-        raise DefinitionError(f"a command is a list of its words, not one text; write {words!r}")
+        return _at_url(name, server, step_timeout)
     if isinstance(server, (list, tuple)):
         command = [os.fspath(word) for word in cast("Sequence[str]", server)]
         if not command:
@@ -81,8 +90,24 @@ def _plugin(name: str, server: Server, step_timeout: float | None) -> Plugin:
         return cast("Plugin", server)
     raise DefinitionError(
         f"an instance of {type(server).__name__} is not a server; "
-        "give a StepflowServer, a command as a list, or a plugin"
+        "give a StepflowServer, the URL of one, a command as a list, or a plugin"
     )
+
+
+def _at_url(name: str, url: str, step_timeout: float | None) -> Plugin:
+    if "://" not in url:
+        raise DefinitionError(f"a command is a list of its words, not one text; write {_words(url)!r}")
+    try:
+        return http_plugin(name, url, step_timeout=step_timeout)
+    except ValueError as error:
+        raise DefinitionError(str(error)) from None
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
 
 
 def from_config(config: Config, step_timeout: float | None) -> Assembly:
@@ -103,6 +128,18 @@ def _configured(name: str, plugin: PluginConfig, config: Config, step_timeout: f
             directory = config.working_directory
             return stdio_plugin(
                 name, plugin.command, env=plugin.env, working_directory=directory, step_timeout=step_timeout
+            )
+        case HttpConfig():
+            return http_plugin(name, plugin.url, headers=plugin.headers, step_timeout=step_timeout)
+        case HttpCommandConfig():
+            return http_command_plugin(
+                name,
+                plugin.command,
+                env=plugin.env,
+                working_directory=config.working_directory,
+                headers=plugin.headers,
+                health_check=plugin.health_check,
+                step_timeout=step_timeout,
             )
         case InProcessConfig():
             return inprocess_plugin(name, _imported(name, plugin.server, config.file), step_timeout=step_timeout)

@@ -149,6 +149,10 @@ class CallbackHandler:
         self.ended = anyio.Event()
         self._callbacks = callbacks
 
+    def fork(self) -> "CallbackHandler":
+        """See `ServerHandler.fork`."""
+        return CallbackHandler(self._callbacks)
+
     def request(self, connection: Connection, request: Request) -> None:
         """Answer a request when its answer is known."""
         answer = self._callbacks.methods.get(request.method)

@@ -5,9 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from stepflow_sdk.runtime.plugins.http import HealthCheck
 from stepflow_sdk.runtime.routes import Route
 
-__all__ = ["BuiltinConfig", "Config", "InProcessConfig", "PluginConfig", "StdioConfig"]
+__all__ = [
+    "BuiltinConfig",
+    "Config",
+    "HttpCommandConfig",
+    "HttpConfig",
+    "InProcessConfig",
+    "PluginConfig",
+    "StdioConfig",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +38,43 @@ class StdioConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """``type: stepflow`` with ``url``: a component server that runs already.
+
+    Attributes:
+        url: Where messages are POSTed.
+        headers: Of this library alone: sent with every request.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCommandConfig:
+    """``type: stepflow`` with ``command`` and without a transport: a subprocess that announces its HTTP port.
+
+    Attributes:
+        command: The program and its arguments.
+        env: Its variables, beside those that every server gets; see `child_environment`.
+        health_check: How it is found to be ready.
+        headers: Of this library alone: sent with every request.
+    """
+
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    health_check: HealthCheck = field(default_factory=HealthCheck)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class InProcessConfig:
     """``type: inprocess``, of this library alone: a server object of a module, ``module:name``."""
 
     server: str
 
 
-PluginConfig: TypeAlias = BuiltinConfig | StdioConfig | InProcessConfig
+PluginConfig: TypeAlias = BuiltinConfig | StdioConfig | HttpConfig | HttpCommandConfig | InProcessConfig
 """How a plugin is reached."""
 
 

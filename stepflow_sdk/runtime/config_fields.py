@@ -75,6 +75,15 @@ class Fields:
             self.refuse(f"{key!r} of {self._what} is empty", key)
         return value
 
+    def integer(self, key: str) -> int | None:
+        """An optional integer, not negative."""
+        value = self._fields.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            self.refuse(f"{key!r} of {self._what} is an integer from 0 up, not {describe(value)}", key)
+        return value
+
     def texts(self, key: str) -> list[str]:
         """An optional list of strings; numbers count as their text, as in ``args: [--port, 80]``."""
         return [self._scalar(key, index, item) for index, item in enumerate(self.array(key))]

@@ -8,9 +8,9 @@ from typing import Any, Final
 from stepflow_sdk.errors import InvalidConfig, InvalidDocument, InvalidValue
 from stepflow_sdk.flows import Document, did_you_mean, parse_path, read_document
 from stepflow_sdk.flows.values import PathParts, plain
-from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig, StdioConfig
+from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig
 from stepflow_sdk.runtime.config_fields import Fields
-from stepflow_sdk.runtime.environment import substitute
+from stepflow_sdk.runtime.config_stepflow import read_stepflow
 from stepflow_sdk.runtime.routes import Condition, Route, Router, Rule
 
 __all__ = ["CONFIG_NAMES", "find_config", "load_config"]
@@ -20,14 +20,14 @@ CONFIG_NAMES: Final = ("stepflow-config.yml", "stepflow-config.yaml", "stepflow_
 
 _KEYS: Final = ("plugins", "routes", "workingDirectory", "stateStore", "storageConfig")
 _WITHOUT_EFFECT: Final = ("retry", "blobApi", "leaseManager", "recovery")
-_SUPPORTED: Final = "'builtin', 'stepflow' (with transport: stdio) and 'inprocess'"
+_SUPPORTED: Final = "'builtin', 'stepflow' and 'inprocess'"
 _KNOWN_TYPES: Final = ("builtin", "stepflow", "inprocess", "mcp", "mock", "grpc", "nats")
 _TYPE_HINTS: Final = {
     "mcp": "MCP servers are not supported yet",
     "mock": "mock components are not supported yet; use 'inprocess' with a server of your own",
-    "grpc": "gRPC came with 0.12 and is not supported; use 'stepflow' with transport: stdio",
-    "nats": "NATS came with 0.12 and is not supported; use 'stepflow' with transport: stdio",
-    "python": "upstream has no such type either; use 'stepflow' with transport: stdio",
+    "grpc": "gRPC came with 0.12 and is not supported; use 'stepflow'",
+    "nats": "NATS came with 0.12 and is not supported; use 'stepflow'",
+    "python": "upstream has no such type either; use 'stepflow'",
 }
 
 
@@ -125,7 +125,7 @@ def _read_plugin(fields: Fields, name: str, environ: Mapping[str, str]) -> Plugi
             fields.only(("type",))
             return BuiltinConfig()
         case "stepflow":
-            return _read_stepflow(fields, name, environ)
+            return read_stepflow(fields, name, environ)
         case "inprocess":
             fields.only(("type", "server"))
             fields.need("server", "server: my_package.my_module:server")
@@ -138,37 +138,6 @@ def _read_plugin(fields: Fields, name: str, environ: Mapping[str, str]) -> Plugi
             hint = _TYPE_HINTS.get(kind) or did_you_mean(kind, _KNOWN_TYPES)
             detail = f"{hint}; supported are" if hint else "supported are"
             return fields.refuse(f"plugin {name!r} has the type {kind!r}: {detail} {_SUPPORTED}", "type")
-
-
-def _read_stepflow(fields: Fields, name: str, environ: Mapping[str, str]) -> StdioConfig:
-    fields.only(("type", "transport", "command", "args", "env", "url", "healthCheck", "retry"))
-    transport = fields.value("transport")
-    if "url" in fields or transport == "http":
-        fields.refuse(f"plugin {name!r}: servers over HTTP are not supported yet; use transport: stdio with a command")
-    if transport is None:
-        fields.refuse(
-            f"plugin {name!r} has no transport: servers that announce a port are not supported yet; "
-            "a server that speaks on stdin and stdout needs transport: stdio"
-        )
-    if transport != "stdio":
-        fields.refuse(f"'transport' of plugin {name!r} is 'stdio', not {transport!r}", "transport")
-    fields.need("command", "command: python")
-    command = (
-        fields.text("command") or "",
-        *_filled(fields, "args", enumerate(fields.texts("args")), environ).values(),
-    )
-    env = _filled(fields, "env", fields.text_map("env").items(), environ)
-    return StdioConfig(command, {str(key): value for key, value in env.items()})
-
-
-def _filled(fields: Fields, key: str, texts: Any, environ: Mapping[str, str]) -> dict[str | int, str]:
-    filled: dict[str | int, str] = {}
-    for part, text in texts:
-        try:
-            filled[part] = substitute(text, environ)
-        except ValueError as error:
-            fields.refuse(str(error), key, part)
-    return filled
 
 
 # ---- routes -----------------------------------------------------------------------------------------------------

@@ -61,6 +61,10 @@ class ServerHandler(Handler, Protocol):
     ended: anyio.Event
     """Set when the connection is over."""
 
+    def fork(self) -> "ServerHandler":
+        """A handler for another connection to the same server, where each call has one of its own."""
+        ...
+
 
 class HandlerFactory(Protocol):
     """Makes a handler for each connection."""

@@ -13,7 +13,7 @@ from anyio.abc import TaskStatus
 from msgspec import Raw
 
 from stepflow_sdk.errors import RequestTimeout, ResourceUnavailable, ServerLost, SkipStep, StepflowError, WireError
-from stepflow_sdk.protocol import methods
+from stepflow_sdk.protocol import Method, methods
 from stepflow_sdk.protocol.dialects import PROTOCOL_VERSION
 from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.protocol.messages import (
@@ -25,9 +25,8 @@ from stepflow_sdk.protocol.messages import (
     InitializeParams,
 )
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, ServerHandler
-from stepflow_sdk.transports import Connection
 
-__all__ = ["HANDSHAKE_SECONDS", "STEP_SECONDS", "Link", "RemotePlugin"]
+__all__ = ["HANDSHAKE_SECONDS", "STEP_SECONDS", "Conversation", "Link", "RemotePlugin"]
 
 HANDSHAKE_SECONDS = 30.0
 
@@ -48,16 +47,33 @@ _decode = msgspec.json.Decoder().decode
 _null = b"null"
 
 
+class Conversation(Protocol):
+    """The runtime's end of a conversation with a server, such as a `Connection`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        ...
+
+    async def call(self, method: Method, params: msgspec.Struct, *, timeout: float | None = None) -> Any:
+        """Ask the server and wait for its answer; see `Connection.call`."""
+        ...
+
+    def notify(self, method: str, params: msgspec.Struct) -> None:
+        """Tell the server something."""
+        ...
+
+
 class Link(Protocol):
     """A server that was reached."""
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> Conversation:
         """The runtime's end of the conversation."""
         ...
 
     async def drain(self) -> None:
-        """Wait while the server is behind with reading."""
+        """Wait while the server is behind with reading; raise `ServerLost` when it refuses what it was told."""
         ...
 
     def describe_end(self) -> str:
@@ -137,7 +153,7 @@ class RemotePlugin:
             )
         except ResourceUnavailable as error:
             # Either the component said so, or nobody is there any more to say anything.
-            if link.connection.closed:
+            if link.connection.closed and not isinstance(error, ServerLost):
                 raise ServerLost(error.message) from None
             raise
         if result.skipped:
@@ -152,7 +168,7 @@ class RemotePlugin:
         try:
             result = await link.connection.call(methods.LIST, ComponentListParams(), timeout=_LIST_SECONDS)
         except ResourceUnavailable as error:
-            if link.connection.closed:
+            if link.connection.closed and not isinstance(error, ServerLost):
                 raise ServerLost(error.message) from None
             raise
         components: list[ComponentInfo] = result.components
@@ -225,7 +241,7 @@ class RemotePlugin:
         try:
             result = await connection.call(methods.INITIALIZE, params, timeout=self._handshake_timeout)
         except ResourceUnavailable as error:
-            if not connection.closed:
+            if not (connection.closed or isinstance(error, ServerLost)):
                 raise
             raise ServerLost(f"plugin {self.name!r} could not be started: {error.message}", flow_code=-32301) from None
         except RequestTimeout:
@@ -240,6 +256,7 @@ class RemotePlugin:
             message = f"{message}, the runtime version {PROTOCOL_VERSION}; {link.describe_end()}"
             raise ServerLost(message, flow_code=-32303)
         connection.notify(methods.INITIALIZED, Initialized())
+        await link.drain()
 
     def _start_failure(self, error: BaseException) -> ServerLost:
         cause = sole_cause(error)
