@@ -217,7 +217,11 @@ class Router:
             literal = route.pattern.partition("{")[0]
             rest = given[literal.count("/") :] if literal.endswith("/") else []
             filled.append(literal + "/".join(rest))
-        return filled
+        # Advice has to lead somewhere, and what was given does not.
+        return [path for path in filled if path != component and self._matches(path)]
+
+    def _matches(self, path: str) -> bool:
+        return any(route.compiled.match(path) is not None for route in self.routes)
 
     def paths_of(self, plugin: str, component: str) -> list[str]:
         """The paths in flows under which a component of a plugin can be reached, conditions aside."""

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -117,6 +118,22 @@ def test_a_component_that_no_route_knows_is_answered_with_the_nearest() -> None:
         Router([Route("/python/{*component}", (Rule("p"),))]).route("/pyton/x", None)
     with pytest.raises(ComponentNotFound, match="no routes are configured"):
         Router([]).route("/x", None)
+
+
+@given(st.sampled_from(["", "/", "//", "/a", "/a/", "/b", "/b/", "/ab/", "/a/b/", "/a/c"]) | st.text("/ab", max_size=5))
+def test_what_is_suggested_leads_somewhere(component: str) -> None:
+    routes = router("/a/{x}", "/b/{*rest}", "/ab")
+    try:
+        routes.route(component, None)
+    except ComponentNotFound as error:
+        for suggested in re.findall("did you mean '(.*)'", error.message):
+            assert suggested != component
+            routes.route(suggested, None)
+
+
+def test_nothing_is_suggested_for_a_component_without_a_name() -> None:
+    with pytest.raises(ComponentNotFound, match=re.escape("component: / (the routes are: /{*rest})")):
+        router("/{*rest}").route("/", None)
 
 
 def test_components_are_listed_under_the_paths_that_reach_them() -> None:
