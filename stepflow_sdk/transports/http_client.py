@@ -8,8 +8,9 @@ imports the HTTP client library, so whoever needs it imports it late.
 import asyncio
 import io
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,9 +98,15 @@ async def open_http(
         trust_env=False,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout, sock_read=limits.idle_timeout),
     )
-    async with session, anyio.create_task_group() as tasks:
-        yield HttpClient(url, session, tasks, handler, limits)
-        tasks.cancel_scope.cancel()
+    async with session, AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        client = HttpClient(url, session, tasks, handler, limits)
+        try:
+            yield client
+        finally:
+            # What went wrong in the block is not the business of the tasks in here, which would wrap it in groups.
+            await stack.pop_all().aclose()
 
 
 class HttpClient:
@@ -227,7 +234,7 @@ class HttpClient:
                 what = f"cannot be trusted: {error}"
             case aiohttp.ClientConnectorError():
                 self.reachable = False
-                what = f"cannot be reached: {error.os_error.strerror or error.os_error}"
+                what = f"cannot be reached: {_reason(error.os_error)}"
             case aiohttp.SocketTimeoutError():
                 what = f"sent nothing for {self.limits.idle_timeout:g} s"
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | ConnectionError():
@@ -342,6 +349,12 @@ class _Exchange:
                 if self._waiter.done():
                     return
         raise self._client.lost(f"ended its event stream without an answer to {self._call.method.name}")
+
+
+def _reason(error: OSError) -> str:
+    # The event loop's own words for it name the address once more instead of the reason.
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
 def _check_error(envelope: codec.Envelope, refuse: Callable[[str], ServerLost]) -> None:
