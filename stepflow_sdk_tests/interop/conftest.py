@@ -1,10 +1,19 @@
-"""What interop tests share: the network, and the table at their end."""
+"""What interop tests share: the network, the stages, and the table at their end."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stepflow_sdk_tests.interop.network import Network, open_network
+from stepflow_sdk_tests.interop.orchestrator import VERSIONS
+from stepflow_sdk_tests.interop.stages import MODES, Stage, open_stage
+
+CORE = "0.11.1"
+"""The version of the tests that every run has; the others are `slow`."""
+
+_cells: dict[tuple[str, str], str] = {}
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +21,79 @@ def network() -> Iterator[Network]:
     """A loopback network for programs that listen on every interface."""
     with open_network() as opened:
         yield opened
+
+
+STAGES = [
+    pytest.param((version, mode), id=f"{version}-{mode}", marks=[] if version == CORE else [pytest.mark.slow])
+    for version in VERSIONS
+    for mode in MODES
+]
+
+
+@pytest.fixture(scope="session", params=STAGES)
+def shared_stage(
+    request: pytest.FixtureRequest, network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """An orchestrator with our server, one for all cases of a version and a mode."""
+    version, mode = request.param
+    with open_stage(version, mode, network, tmp_path_factory.mktemp(f"{version}-{mode}")) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, shared_stage: Stage) -> Iterator[Stage]:
+    """The same, with its log beside a failed test."""
+    yield from _noted(request, shared_stage)
+
+
+@pytest.fixture(params=STAGES)
+def own_stage(request: pytest.FixtureRequest, network: Network, tmp_path: Path) -> Iterator[Stage]:
+    """An orchestrator with our server for one case alone, which may break both."""
+    version, mode = request.param
+    with open_stage(version, mode, network, tmp_path) as stage:
+        yield from _noted(request, stage)
+
+
+def _noted(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Stage]:
+    node: Any = request.node
+    case = node.originalname.removeprefix("test_").replace("_", " ")
+    node.user_properties.append(("interop", (case, f"{stage.version} {stage.mode}")))
+    yield stage
+    print(stage.log())
+
+
+@pytest.fixture
+def known_limit(request: pytest.FixtureRequest) -> Any:
+    """Say that what a test then asserts is the runtime's own limit; the table shows it."""
+
+    def say(reason: str) -> None:
+        request.node.user_properties.append(("limit", reason))
+
+    return say
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note the outcome of a case for the table."""
+    properties = dict(report.user_properties)
+    if "interop" not in properties:
+        return
+    cell: Any = properties["interop"]
+    if report.failed:
+        _cells[cell] = "FAILED"
+    elif report.when == "call":
+        _cells.setdefault(cell, "limit" if "limit" in properties else "ok" if report.passed else "skipped")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table case x version x mode, when more than the core was run."""
+    columns = [f"{version} {mode}" for version in VERSIONS for mode in MODES]
+    shown = [column for column in columns if any(column == cell[1] for cell in _cells)]
+    if len(shown) <= len(MODES):
+        return
+    cases = list(dict.fromkeys(case for case, _ in _cells))
+    width = max(map(len, cases))
+    terminalreporter.section("interop: case x version x mode")
+    terminalreporter.write_line(" " * width + "".join(f"  {column:>14}" for column in shown))
+    for case in cases:
+        row = "".join(f"  {_cells.get((case, column), '-'):>14}" for column in shown)
+        terminalreporter.write_line(f"{case:<{width}}{row}")

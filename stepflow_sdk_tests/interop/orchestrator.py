@@ -1,6 +1,7 @@
 """A published orchestrator as a process, and its REST API (section 11 of the dialects)."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -14,6 +15,7 @@ from stepflow_sdk_tests.interop.program import Program
 
 VERSIONS = ("0.9.0", "0.10.0", "0.11.1")
 REST_SECONDS = 120.0
+_WRAPPED = re.compile(r"component server error\((-?\d+)\): (.*)", re.DOTALL)
 
 
 class Answer(NamedTuple):
@@ -31,11 +33,6 @@ class Orchestrator:
         self.program = program
         self.network = network
         self.port = program.port()
-
-    @property
-    def structured_errors(self) -> bool:
-        """Whether the error of a component arrives as it was sent (from 0.11)."""
-        return self.version not in ("0.9.0", "0.10.0")
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Answer:
         """One request to ``/api/v1``."""
@@ -87,6 +84,12 @@ class Orchestrator:
         (outcome,) = self.outcomes(flow, input, **options)
         return outcome
 
+    def error(self, flow: Mapping[str, Any], input: Any = None, **options: Any) -> Any:
+        """Run a flow on one input and return the error that it must fail with."""
+        outcome = self.outcome(flow, input, **options)
+        assert outcome["outcome"] == "failed", f"the flow did not fail: {str(outcome)[:1000]}"
+        return outcome["error"]
+
     def result(self, flow: Mapping[str, Any], input: Any = None, **options: Any) -> Any:
         """Run a flow on one input and return its result; it must be a success."""
         outcome = self.outcome(flow, input, **options)
@@ -94,10 +97,21 @@ class Orchestrator:
         return outcome["result"]
 
 
-def story(error: Any) -> str:
-    """All that an error says: its message, and in 0.9 and 0.10 those of the stack under it."""
-    stack = (error.get("data") or {}).get("stack") or [] if isinstance(error.get("data"), dict) else []
-    return "\n".join([error["message"], *(entry["error"] for entry in stack)])
+class Told(NamedTuple):
+    """What a failed step says of the component's own error."""
+
+    code: int
+    message: str
+
+
+def told(error: Any) -> Told:
+    """The component's error inside the error of a flow: 0.9 and 0.10 wrap it, and drop its data."""
+    data = error.get("data")
+    stack = data.get("stack", []) if isinstance(data, dict) else []
+    for entry in stack:
+        if found := _WRAPPED.fullmatch(entry["error"]):
+            return Told(int(found[1]), found[2])
+    return Told(error["code"], error["message"])
 
 
 @contextmanager
