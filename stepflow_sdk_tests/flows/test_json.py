@@ -28,7 +28,7 @@ def test_a_byte_order_mark_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "column", "problem"),
     [
-        ('{\n "a": 1,\n}', 3, 1, "not JSON"),
+        ('{\n "a": 1,\n 2}', 3, 2, "not JSON"),
         ("", 1, 1, "not JSON"),
         ("[1 2]", 1, 4, "not JSON"),
         ("[1]\n[2]", 2, 1, "not JSON"),
