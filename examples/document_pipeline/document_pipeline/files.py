@@ -62,27 +62,45 @@ class Outcome(Struct):
     error: Any = None
 
 
-class Measured(Struct):
+class Read(Struct):
+    """A file, and the id of its text."""
+
     file: TextFile
-    document: Document | None
+    text: str | None
 
 
-class Gathered(Struct):
-    documents: list[Document]
+class StoredText(Struct):
+    """The name of a text, and the id of the blob that holds it."""
+
+    name: str
+    text: str
+
+
+class Readable(Struct):
+    texts: list[StoredText]
     unread: list[TextFile]
 
 
 @router.component
-def gather(outcomes: list[Outcome]) -> Gathered:
-    """Tell the documents that were measured from the files that could not be read."""
+def readable(outcomes: list[Outcome]) -> Readable:
+    """Tell the files that were read from those that could not be."""
+    files = [convert(each, Read) for each in results(outcomes)]
+    texts = [StoredText(each.file.name, each.text) for each in files if each.text is not None]
+    unread = [each.file for each in files if each.text is None]
+    if not texts:
+        raise ComponentError("none of the files could be read", data={"files": [file.path for file in unread]})
+    return Readable(texts, unread)
+
+
+@router.component
+def gather(outcomes: list[Outcome]) -> list[Document]:
+    """Collect the documents that were measured."""
+    return [convert(each, Document) for each in results(outcomes)]
+
+
+def results(outcomes: list[Outcome]) -> list[Any]:
+    """The results of nested flows, all of which must be there."""
     for outcome in outcomes:
         if outcome.outcome != "success":
-            raise ComponentError(
-                "a file could not be measured", data={"outcome": outcome.outcome, "error": outcome.error}
-            )
-    measured = [convert(outcome.result, Measured) for outcome in outcomes]
-    documents = [each.document for each in measured if each.document is not None]
-    unread = [each.file for each in measured if each.document is None]
-    if not documents:
-        raise ComponentError("none of the files could be read", data={"files": [file.path for file in unread]})
-    return Gathered(documents, unread)
+            raise ComponentError("a file failed", data={"outcome": outcome.outcome, "error": outcome.error})
+    return [outcome.result for outcome in outcomes]
