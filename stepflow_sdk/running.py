@@ -16,6 +16,7 @@ from stepflow_sdk.context.logs import LineLogger, LogThread
 from stepflow_sdk.dispatch import Dispatcher, Service
 from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.transports.http.policy import HttpPolicy
+from stepflow_sdk.transports.relay import OutputRelay
 from stepflow_sdk.transports.shutdown import Shutdown
 from stepflow_sdk.transports.stdio import StdioTransport, WireDescriptors, take_wire
 
@@ -107,6 +108,9 @@ def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireD
     logs.start()
     stdout, sys.stdout = sys.stdout, LineLogger(logging.getLogger("stepflow_sdk.stdout"))
 
+    # A runtime that reads the outputs of its server wants text and nothing else there.
+    relay = OutputRelay() if _started_by_runtime(options, wire) else None
+
     async def main() -> None:
         await serve(wire)
 
@@ -118,6 +122,8 @@ def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireD
     finally:
         sys.stdout = stdout
         logs.stop()
+        if relay is not None:
+            relay.stop()
 
 
 def _warm_up_malloc() -> None:
@@ -182,9 +188,8 @@ async def _serve_http(server: "StepflowServer[Any]", options: Options, wire: Wir
 
 @contextlib.asynccontextmanager
 async def _parent_watched(wire: WireDescriptors, options: Options, shutdown: Shutdown) -> AsyncGenerator[None]:
-    """End the server with its parent where that is a runtime: who asks for any port and reads it through a pipe."""
-    started_by_runtime = options.port == 0 and wire.output is not None and _is_pipe(wire.output)
-    if not started_by_runtime:
+    """End the server with its parent where that is a runtime."""
+    if not _started_by_runtime(options, wire):
         yield
         return
     async with asyncio.TaskGroup() as tasks:
@@ -201,6 +206,11 @@ async def _watch_parent(shutdown: Shutdown) -> None:
         await asyncio.sleep(_PARENT_SECONDS)
     _log.warning("the process that started the server is gone")
     shutdown.request()
+
+
+def _started_by_runtime(options: Options, wire: WireDescriptors) -> bool:
+    """Whether a runtime started this HTTP server: who asks for any port and reads it through a pipe."""
+    return options.http and options.port == 0 and wire.output is not None and _is_pipe(wire.output)
 
 
 def _is_pipe(descriptor: int) -> bool:

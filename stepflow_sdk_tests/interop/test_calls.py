@@ -121,6 +121,14 @@ def test_what_a_component_writes_anywhere_harms_nothing(stage: Stage) -> None:
     assert stage.orchestrator.result(flow_of("pid")) == before
 
 
+def test_bytes_that_are_no_text_harm_nothing_either(stage: Stage) -> None:
+    # These runtimes close both outputs of a server at the first line that is not UTF-8.
+    before = stage.orchestrator.result(flow_of("pid"))
+    for component in ("shout_bytes", "shout_bytes", "shout"):
+        assert stage.orchestrator.result(flow_of(component)) == "said"
+    assert stage.orchestrator.result(flow_of("pid")) == before
+
+
 def test_wrong_output_is_an_error_of_the_component(stage: Stage) -> None:
     said = told(stage.orchestrator.error(flow_of("rubbish")))
     assert isinstance(said, Told)
