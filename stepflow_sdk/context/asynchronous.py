@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, TypeVar, overload
 from msgspec import Raw
 
 from stepflow_sdk.context.base import ContextBase, State
-from stepflow_sdk.errors import NotFound
+from stepflow_sdk.errors import InvalidValue, NotFound
 from stepflow_sdk.flows import Flow
 from stepflow_sdk.protocol import BlobId, BlobType, FlowResult
 from stepflow_sdk.protocol.messages import BatchDetails, BatchOutputInfo
@@ -16,7 +16,7 @@ __all__ = ["AnyFlow", "StepflowContext"]
 
 T = TypeVar("T")
 AnyFlow = Flow | Mapping[str, Any]
-BlobKind = BlobType | Literal["data", "flow"]
+BlobKind = BlobType | Literal["data", "flow", "binary"]
 
 
 class StepflowContext(ContextBase[State]):
@@ -34,13 +34,18 @@ class StepflowContext(ContextBase[State]):
         """Store JSON data and return its id, which is the same for the same data (``blobs/put``).
 
         Args:
-            data: Anything that a component may return.
-            blob_type: ``"data"``, or ``"flow"`` for a flow document.
+            data: Anything that a component may return; bytes for ``"binary"``.
+            blob_type: ``"data"``, ``"flow"`` for a flow document, or ``"binary"``. Runtimes that know no binary blobs
+                keep the bytes as base64 text; ``get_blob(id, type=bytes)`` gives them back either way.
 
         Raises:
-            InvalidValue: The data is not JSON; the message has the path.
+            InvalidValue: The data is not JSON; the message has the path. Or it is larger than the runtime takes.
         """
         client = self._client()
+        if blob_type == "binary":
+            if not isinstance(data, bytes | bytearray):
+                raise InvalidValue(f"a binary blob is made of bytes, not of {type(data).__name__}")
+            return await client.put_bytes(bytes(data), self._facts.ids)
         return await client.put_blob(self._encode(data), BlobType(blob_type), self._facts.ids)
 
     @overload
@@ -52,14 +57,17 @@ class StepflowContext(ContextBase[State]):
 
         Args:
             blob_id: Its id.
-            type: What to decode it into; by default plain JSON values.
+            type: What to decode it into, ``bytes`` for a binary blob; by default plain JSON values.
 
         Raises:
             BlobNotFound: There is no such blob.
             InvalidValue: The data does not fit the type; the message has the path.
         """
-        raw = await self._client().get_blob(BlobId(blob_id), self._facts.ids)
-        return self._facts.values.decode(raw, type)
+        client = self._client()
+        if type is bytes:
+            found = await client.get_bytes(BlobId(blob_id), self._facts.ids)
+            return self._facts.values.decode(found, bytes) if isinstance(found, Raw) else found
+        return self._facts.values.decode(await client.get_blob(BlobId(blob_id), self._facts.ids), type)
 
     @overload
     async def evaluate_flow(self, flow: AnyFlow, input: Any) -> Any: ...

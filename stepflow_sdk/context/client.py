@@ -114,6 +114,18 @@ class RuntimeClient:
         blob_id: BlobId = result.blob_id
         return blob_id
 
+    async def put_bytes(self, data: bytes, ids: ObservabilityContext) -> BlobId:
+        """Store bytes: as such in a blob API, else as base64 text, which is how JSON-RPC can carry them."""
+        if self._profile.blob_api is not None:
+            return await self._profile.blob_api.put_bytes(data)
+        return await self.put_blob(Raw(msgspec.json.encode(data)), BlobType.data, ids)
+
+    async def get_bytes(self, blob_id: BlobId, ids: ObservabilityContext) -> bytes | Raw:
+        """The bytes of a binary blob, or the data of another, still encoded."""
+        if self._profile.blob_api is not None:
+            return await self._profile.blob_api.get_bytes(blob_id)
+        return await self.get_blob(blob_id, ids)
+
     async def get_blob(self, blob_id: BlobId, ids: ObservabilityContext) -> Raw:
         """``blobs/get``, or the blob API; the data, still encoded."""
         if self._profile.blob_api is not None:

@@ -2,7 +2,7 @@
 
 import io
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 __all__ = ["BlobApi", "check_blob_url"]
+
+_JSON = "application/json"
+_BYTES = "application/octet-stream"
 
 _KNOWN_LIMIT = 2 * 1024 * 1024
 """The longest body, in bytes, that the blob API of the runtimes 0.10 and 0.11 takes."""
@@ -91,15 +94,22 @@ class BlobApi:
             InternalError: Its answer has not the promised form.
         """
         body = b'{"data":' + bytes(data) + b',"blobType":"' + blob_type.value.encode() + b'"}'
-        status, answer = await self._send("POST", self.url, body)
-        if status == 413:
+        return await self._put(body, _JSON)
+
+    async def put_bytes(self, data: bytes) -> BlobId:
+        """Store bytes as a blob of type ``binary`` and return its id; raises as `put` does."""
+        return await self._put(data, _BYTES)
+
+    async def _put(self, body: bytes, content_type: str) -> BlobId:
+        answer = await self._send("POST", self.url, body, content_type, _JSON)
+        if answer.status == 413:
             raise _too_large(len(body))
-        if status != 200:
-            raise InternalError(f"the runtime's blob API answered {status}: {_shown(answer)}")
+        if answer.status != 200:
+            raise answer.unexpected()
         try:
-            return _decode_stored(answer).blob_id
+            return _decode_stored(answer.body).blob_id
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InternalError(f"the answer of the runtime's blob API has not the promised form: {error}") from None
+            raise _malformed(error) from None
 
     async def get(self, blob_id: BlobId) -> Raw:
         """Return the data of a blob, still encoded; raises as `put` does.
@@ -107,18 +117,27 @@ class BlobApi:
         Raises:
             BlobNotFound: There is no such blob.
         """
+        answer = await self._get(blob_id, _JSON)
+        try:
+            return _decode_found(answer.body).data.copy()
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _malformed(error) from None
+
+    async def get_bytes(self, blob_id: BlobId) -> bytes | Raw:
+        """Return the bytes of a ``binary`` blob, or the data, still encoded, of another; raises as `get` does."""
+        answer = await self._get(blob_id, _BYTES)
+        return answer.body if answer.blob_type == "binary" else await self.get(blob_id)
+
+    async def _get(self, blob_id: BlobId, accept: str) -> "_Answer":
         missing = BlobNotFound(f"there is no blob {blob_id[:80]!r}", data={"blob_id": blob_id[:200]})
         if len(blob_id) != 64 or not set(blob_id) <= set("0123456789abcdef"):
             raise missing  # nothing else may become part of an address
-        status, answer = await self._send("GET", f"{self.url}/{blob_id}", None)
-        if status == 404:
+        answer = await self._send("GET", f"{self.url}/{blob_id}", None, None, accept)
+        if answer.status == 404:
             raise missing
-        if status != 200:
-            raise InternalError(f"the runtime's blob API answered {status}: {_shown(answer)}")
-        try:
-            return _decode_found(answer).data.copy()
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InternalError(f"the answer of the runtime's blob API has not the promised form: {error}") from None
+        if answer.status != 200:
+            raise answer.unexpected()
+        return answer
 
     async def close(self) -> None:
         """Close what is open."""
@@ -126,20 +145,22 @@ class BlobApi:
         if session is not None:
             await session.close()
 
-    async def _send(self, method: str, url: str, body: bytes | None) -> tuple[int, bytes]:
+    async def _send(
+        self, method: str, url: str, body: bytes | None, content_type: str | None, accept: str
+    ) -> "_Answer":
         import aiohttp
 
         if self._session is None:
             # No cookies, no proxies, no redirects: it is one address of the runtime's own.
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-        headers = {"content-type": "application/json", "accept": "application/json"}
+        headers = {"accept": accept, **({} if content_type is None else {"content-type": content_type})}
         timeout = aiohttp.ClientTimeout(total=self._timeout)
         data = None if body is None else io.BytesIO(body)
         try:
             async with self._session.request(
                 method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                return response.status, await response.read()
+                return _Answer(response.status, response.headers.get("x-blob-type"), await response.read())
         except TimeoutError:
             message = f"the runtime's blob API did not answer within {self._timeout} s"
             raise RequestTimeout(message, data={"timeout": self._timeout}) from None
@@ -150,10 +171,20 @@ class BlobApi:
             raise ResourceUnavailable(f"the runtime's blob API cannot be reached: {error}") from error
 
 
+class _Answer(NamedTuple):
+    status: int
+    blob_type: str | None
+    body: bytes
+
+    def unexpected(self) -> InternalError:
+        shown = self.body[:200].decode("utf-8", "replace")
+        return InternalError(f"the runtime's blob API answered {self.status}: {shown}")
+
+
+def _malformed(error: Exception) -> InternalError:
+    return InternalError(f"the answer of the runtime's blob API has not the promised form: {error}")
+
+
 def _too_large(size: int) -> InvalidValue:
     message = f"the runtime refuses a blob of {size} bytes; the limit of runtimes 0.10 and 0.11 is 2 MiB"
     return InvalidValue(message, data={"field": "data", "limit": _KNOWN_LIMIT, "size": size})
-
-
-def _shown(answer: bytes) -> str:
-    return answer[:200].decode("utf-8", "replace")

@@ -23,6 +23,11 @@ async def blob_server(broken: bool = False) -> AsyncGenerator[str]:
     blobs: dict[str, Any] = {}
 
     async def put(request: web.Request) -> web.Response:
+        if request.content_type == "application/octet-stream":
+            raw = await request.read()
+            id = hashlib.sha256(raw).hexdigest()
+            blobs[id] = raw
+            return web.json_response({"blobId": id})
         body = await request.json()
         id = hashlib.sha256(json.dumps(body["data"], separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
         blobs[id] = body
@@ -32,6 +37,10 @@ async def blob_server(broken: bool = False) -> AsyncGenerator[str]:
         id = request.match_info["id"]
         if id not in blobs:
             return web.json_response({"code": 404, "message": "no"}, status=404)
+        if isinstance(blobs[id], bytes):
+            return web.Response(body=blobs[id], headers={"x-blob-type": "binary"})
+        if request.headers["accept"] == "application/octet-stream":
+            return web.Response(body=json.dumps(blobs[id]["data"]).encode(), headers={"x-blob-type": "data"})
         return web.json_response({**blobs[id], "blobId": id})
 
     app = web.Application(client_max_size=LIMIT)
@@ -62,6 +71,15 @@ async def test_a_blob_comes_back_as_it_was() -> None:
     async with blob_server() as url, api(url) as blobs:
         blob_id = await blobs.put(data, BlobType.data)
         assert msgspec.json.decode(await blobs.get(blob_id)) == msgspec.json.decode(data)
+
+
+async def test_bytes_come_back_as_they_were() -> None:
+    async with blob_server() as url, api(url) as blobs:
+        blob_id = await blobs.put_bytes(b"\xff\x00raw")
+        assert blob_id == hashlib.sha256(b"\xff\x00raw").hexdigest()
+        assert await blobs.get_bytes(blob_id) == b"\xff\x00raw"
+        text = await blobs.put(msgspec.Raw(b'"aGk="'), BlobType.data)
+        assert bytes(await blobs.get_bytes(text)) == b'"aGk="'
 
 
 async def test_a_blob_above_the_limit_is_an_error_that_names_it() -> None:

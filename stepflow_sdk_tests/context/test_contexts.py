@@ -285,6 +285,28 @@ async def test_what_is_not_json_is_refused_before_it_is_sent(value: Any) -> None
         assert runtime.asked == []
 
 
+@pytest.mark.parametrize("kind", ["async", "thread"])
+async def test_bytes_travel_as_base64_where_a_runtime_knows_no_binary_blobs(kind: str) -> None:
+    kept: dict[str, Any] = {}
+    answers = {
+        "blobs/put": lambda params: kept.update(params) or {"blob_id": "b"},
+        "blobs/get": lambda params: {"data": kept["data"], "blob_type": "data"},
+    }
+    server = StepflowServer("bytes")
+
+    @server.component("async")
+    async def asynchronous(ctx: StepflowContext) -> bool:
+        return await ctx.get_blob(await ctx.put_blob(b"\xff\x00", "binary"), type=bytes) == b"\xff\x00"
+
+    @server.component("thread")
+    def blocking(ctx: BlockingContext) -> bool:
+        return ctx.get_blob(ctx.put_blob(b"\xff\x00", "binary"), type=bytes) == b"\xff\x00"
+
+    async with calling(server, answers) as (execute, _):
+        assert await execute(f"/{kind}") is True
+        assert kept["data"] == "/wA="
+
+
 async def test_a_call_that_is_not_answered_times_out() -> None:
     server = StepflowServer("deaf", call_timeout=0.02)
 
