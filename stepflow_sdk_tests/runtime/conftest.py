@@ -1,21 +1,39 @@
 """A runtime over each way to reach the same server."""
 
+import json
+import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from stepflow_sdk.runtime import LocalRuntime
+from stepflow_sdk.runtime.assembly import Server
 from stepflow_sdk_tests.runtime.components import server
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("components.py")))
 
 
-@pytest.fixture(params=["in process", "stdio"])
+@pytest.fixture(scope="session")
+def http_url() -> Iterator[str]:
+    """The tests' server over HTTP, one for all tests: the URL."""
+    command = [*COMMAND, "--http"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+        process.terminate()
+
+
+@pytest.fixture(params=["in process", "stdio", "http"])
 async def runtime(request: pytest.FixtureRequest) -> AsyncGenerator[LocalRuntime, None]:
-    """The tests' server, in this process and as a subprocess."""
-    async with LocalRuntime(server if request.param == "in process" else list(COMMAND)) as runtime:
+    """The tests' server: in this process, as a subprocess, and over HTTP."""
+    ways: dict[str, Callable[[], Server]] = {
+        "in process": lambda: server,
+        "stdio": lambda: list(COMMAND),
+        "http": lambda: str(request.getfixturevalue("http_url")),
+    }
+    async with LocalRuntime(ways[request.param]()) as runtime:
         yield runtime
 
 
