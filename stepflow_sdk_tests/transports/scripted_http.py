@@ -74,8 +74,11 @@ class Scripted:
 
 
 @asynccontextmanager
-async def scripted(answer: Callable[[Exchange], Awaitable[None]]) -> AsyncGenerator[Scripted, None]:
-    """Serve on a free port; connections are kept, and each request is given to ``answer``."""
+async def scripted(answer: Callable[[Exchange], Awaitable[None]], port: int = 0) -> AsyncGenerator[Scripted, None]:
+    """Serve on a free port, or on one that was free before.
+
+    Connections are kept, and each request is given to ``answer``.
+    """
     seen = Scripted()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -101,7 +104,7 @@ async def scripted(answer: Callable[[Exchange], Awaitable[None]]) -> AsyncGenera
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=2**26)
+    server = await asyncio.start_server(accept, "127.0.0.1", port, limit=2**26, backlog=1000)
     seen.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     try:
         yield seen

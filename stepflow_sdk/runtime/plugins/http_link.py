@@ -76,7 +76,10 @@ class HttpLink:
             ServerLost: It was not there, or refused.
         """
         while self._untold:
-            await self._client.notify(*self._untold.pop(0))
+            try:
+                await self._client.notify(*self._untold.pop(0))
+            except ServerLost as error:
+                raise ServerLost(f"plugin {self._name!r}: {error.message}", flow_code=-32303) from None
 
     def describe_end(self) -> str:
         """How the process ended, or that the runtime ended the conversation."""
@@ -96,7 +99,7 @@ class HttpLink:
         process = self._process
         if process is None:
             self._away = self._away or not self._client.reachable
-            return ServerLost(f"plugin {self._name!r}: {error.message}", data=error.data)
+            return error
         with anyio.move_on_after(LAST_WORDS * 2):
             await process.ended.wait()
         if process.returncode is not None:
