@@ -9,6 +9,7 @@ from stepflow_sdk.cli.arguments import Options, Parser, add_target
 from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, as_json, as_yaml
 from stepflow_sdk.cli.targets import make_runtime
+from stepflow_sdk.cli.terminal import as_table
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime import LocalRuntime
 
@@ -28,7 +29,8 @@ def execute(options: Options, output: Output) -> int:
     """List the components and return the exit code."""
     components = run_to_end(_list(make_runtime(options, options.flow)))
     if options.format == "pretty":
-        output.write(_pretty(components, schemas=options.schemas))
+        table = None if options.schemas else as_table(_rows(components), output.terminal_width)
+        output.write(_pretty(components, schemas=options.schemas) if table is None else table)
         return 0
     document = {"components": [_document(info, schemas=options.schemas) for info in components]}
     output.write(as_json(document) if options.format == "json" else as_yaml(document))
@@ -49,13 +51,24 @@ def _document(info: ComponentInfo, *, schemas: bool) -> dict[str, Any]:
     return document
 
 
+def _rows(components: list[ComponentInfo]) -> list[tuple[str, str]]:
+    return [(info.component, _first_line(info)) for info in _in_order(components)]
+
+
+def _in_order(components: list[ComponentInfo]) -> list[ComponentInfo]:
+    # What everybody has comes last.
+    return sorted(components, key=lambda info: info.component.startswith("/builtin/"))
+
+
+def _first_line(info: ComponentInfo) -> str:
+    return next(iter((info.description or "").strip().splitlines()), "")
+
+
 def _pretty(components: list[ComponentInfo], *, schemas: bool) -> str:
     width = min(max((len(info.component) for info in components), default=0), 40)
     lines: list[str] = []
-    # What everybody has comes last.
-    for info in sorted(components, key=lambda info: info.component.startswith("/builtin/")):
-        first = next(iter((info.description or "").strip().splitlines()), "")
-        lines.append(f"{info.component:<{width}}  {first}".rstrip())
+    for info in _in_order(components):
+        lines.append(f"{info.component:<{width}}  {_first_line(info)}".rstrip())
         if schemas:
             for name, schema in (("input", info.input_schema), ("output", info.output_schema)):
                 lines.append(f"  {name}:")

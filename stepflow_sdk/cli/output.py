@@ -6,7 +6,7 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TextIO
 
 import msgspec
 
@@ -15,7 +15,7 @@ from stepflow_sdk.errors import WireError
 from stepflow_sdk.flows import dump_yaml
 from stepflow_sdk.flows.values import is_array, is_object
 
-__all__ = ["Output", "as_json", "as_yaml", "check_writable", "explain", "say"]
+__all__ = ["Output", "as_json", "as_yaml", "check_writable", "explain", "printable", "say"]
 
 _YAML = (".yaml", ".yml")
 # Texts come from flows and servers: what would move the cursor or the colours of a terminal is not written.
@@ -26,10 +26,15 @@ def say(text: str) -> None:
     """Write a line for people to stderr."""
     stream = sys.stderr
     if stream is not None:
-        encoding = stream.encoding or "utf-8"
-        shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-        stream.write(f"{shown.encode(encoding, 'replace').decode(encoding)}\n")
+        stream.write(f"{printable(text, stream)}\n")
         stream.flush()
+
+
+def printable(text: str, stream: TextIO | None = None) -> str:
+    """Return a text without what would move the cursor, and without what the stream has no code for."""
+    shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return shown.encode(encoding, "replace").decode(encoding)
 
 
 def explain(error: WireError) -> str:
@@ -69,6 +74,14 @@ class Output:
             sys.stdout.flush()
             os.dup2(stream.fileno(), 1)
             stream.close()
+
+    @property
+    def terminal_width(self) -> int | None:
+        """The columns of the terminal that stdout is, or None when it is none."""
+        if self._stream is None or not self._stream.isatty():
+            return None
+        # A terminal that does not know its size says 0.
+        return os.get_terminal_size(self._stream.fileno()).columns or 80
 
     def write(self, text: str) -> None:
         """Write text to the stdout that the command was started with."""

@@ -18,6 +18,7 @@ from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, check_writable, say
 from stepflow_sdk.cli.progress import JsonProgress, TextProgress, causes
 from stepflow_sdk.cli.targets import make_runtime
+from stepflow_sdk.cli.terminal import step_writer
 from stepflow_sdk.errors import InvalidFlow
 from stepflow_sdk.flows import Flow, check_flow, load_flow, require_runnable
 from stepflow_sdk.flows.values import Json
@@ -90,7 +91,7 @@ def _observer(options: Options, flow: Flow) -> Observer | None:
         return None
     if options.json:
         return JsonProgress(say)
-    return TextProgress(say, max([14, *(len(step.id) for step in flow.steps)]))
+    return TextProgress(step_writer(), max([14, *(len(step.id) for step in flow.steps)]))
 
 
 def _told(error: FlowError) -> str:
