@@ -2,34 +2,15 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from stepflow_sdk_tests.interop.orchestrator import Told, told
 from stepflow_sdk_tests.interop.stages import ECHO, INPUT, Stage, flow_of, step
+from stepflow_sdk_tests.interop.values import VALUES
 
 pytestmark = pytest.mark.interop
-
-VALUES: list[Any] = [
-    None,
-    True,
-    0,
-    -(2**63),
-    2**63 - 1,
-    2**64 - 1,
-    1.0,
-    -0.0,
-    5e-324,
-    1.7976931348623157e308,
-    "",
-    'hé\u2028\u2029\x7f\x00\x1f😀\n"\\',
-    [],
-    {},
-    [[], {"": None}],
-    {"b": 1, "a": [1, 1.0, {"ключ": "значение"}]},
-]
 
 
 def test_components_are_listed_with_their_schemas(stage: Stage) -> None:

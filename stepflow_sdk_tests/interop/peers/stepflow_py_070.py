@@ -1,10 +1,12 @@
 """Components written with stepflow-py 0.7.0; run by the interpreter of its own environment, never imported.
 
-Without arguments it serves stdio, with ``--http`` and a port HTTP.
+Without arguments it serves stdio, with ``--http`` HTTP.
 """
 
 import asyncio
+import json
 import os
+import socket
 import sys
 from typing import Any
 
@@ -139,8 +141,21 @@ def die(input: Anything) -> Any:
     os._exit(input.value)
 
 
+def serve_http() -> None:
+    """Serve HTTP on a free port and announce it, which this version does not do itself."""
+    import uvicorn
+
+    class Announcing(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            print(json.dumps({"port": self.servers[0].sockets[0].getsockname()[1]}), flush=True)
+
+    uvicorn.Server = Announcing  # type: ignore[misc]  # where the peer looks it up
+    asyncio.run(server.start_http(host="127.0.0.1", port=0))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        asyncio.run(server.start_http(host="127.0.0.1", port=int(sys.argv[2])))
+    if "--http" in sys.argv:
+        serve_http()
     else:
         server.start_stdio()

@@ -1,4 +1,4 @@
-"""Our runtime drives a component server written with stepflow-py 0.7.0, over stdio."""
+"""Our runtime drives a component server written with stepflow-py 0.7.0, over stdio and HTTP."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,45 +11,26 @@ from stepflow_sdk.errors import ComponentNotFound, ServerLost, WireError
 from stepflow_sdk.flows import blob_id
 from stepflow_sdk.protocol import FlowResultFailed
 from stepflow_sdk.runtime import BlockingRuntime, LocalRuntime
-from stepflow_sdk_tests.interop.environments import PEER_070, python_of
+from stepflow_sdk_tests.interop.environments import PEER_070, PEER_070_HTTP, python_of
+from stepflow_sdk_tests.interop.peers import ECHO, FAIL, PEER_EXECUTION_FAILED
+from stepflow_sdk_tests.interop.values import VALUES
 
 pytestmark = pytest.mark.interop
 
 SCRIPT = Path(__file__).parent / "peers" / "stepflow_py_070.py"
-PEER_EXECUTION_FAILED = -32003
-"""What this peer answers whatever went wrong in a component; in the protocol's table it is the code of bad input."""
-
-ECHO = {
-    "name": "echo",
-    "steps": [{"id": "s", "component": "/echo", "input": {"value": {"$input": "$"}}}],
-    "output": {"value": {"$step": "s"}},
-}
-FAIL: dict[str, Any] = {
-    "steps": [{"id": "s", "component": "/fail", "input": {"text": {"$input": "$"}}}],
-    "output": {"$step": "s"},
-}
-VALUES = [
-    None,
-    True,
-    0,
-    -(2**63),
-    2**63 - 1,
-    2**64 - 1,
-    1.0,
-    5e-324,
-    1e308,
-    "",
-    "hé\u2028\u2029\x7f\x00😀\n",
-    [],
-    {},
-    [[], {"": None}],
-    {"b": 1, "a": [1, 1.0, {"ключ": "значение"}]},
-]
 
 
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[BlockingRuntime]:
-    with LocalRuntime([str(python_of(PEER_070)), "-I", str(SCRIPT)]) as running:
+def configuration(transport: str) -> dict[str, Any]:
+    if transport == "stdio":
+        plugin = {"transport": "stdio", "command": str(python_of(PEER_070)), "args": ["-I", str(SCRIPT)]}
+    else:
+        plugin = {"command": str(python_of(PEER_070_HTTP)), "args": ["-I", str(SCRIPT), "--http"]}
+    return {"plugins": {"peer": {"type": "stepflow", **plugin}}, "routes": {"/{*component}": [{"plugin": "peer"}]}}
+
+
+@pytest.fixture(scope="module", params=["stdio", "http"])
+def runtime(request: pytest.FixtureRequest) -> Iterator[BlockingRuntime]:
+    with LocalRuntime.from_config(configuration(request.param)) as running:
         yield running
 
 
