@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from stepflow_sdk.errors import InvalidParams, MethodNotFound, NotFound
+from stepflow_sdk.errors import InvalidParams, MethodNotFound, NotFound, RequestTimeout
 from stepflow_sdk.protocol import methods
 from stepflow_sdk.protocol.dialects import Initialization
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes, range_codes
@@ -59,6 +59,7 @@ class RuntimeProfile:
         unlikely: Names of methods that are tried last.
         error_codes: The codes that it wants to see.
         blob_api: Where its blobs are, for a runtime that does not serve ``blobs/*``.
+        introduced: Whether it has sent ``initialize`` to this process.
     """
 
     def __init__(self, timeout: float | None, *, likely_runs: bool = False) -> None:
@@ -67,6 +68,7 @@ class RuntimeProfile:
         self.unlikely: frozenset[str] = _FLOWS if likely_runs else frozenset()
         self.error_codes: ErrorCodes = protocol_codes
         self.blob_api: BlobApi | None = None
+        self.introduced = False
 
     def introduce(self, said: Initialization, caller: str | None, blob_hosts: frozenset[str]) -> None:
         """Take in what ``initialize`` said.
@@ -79,6 +81,7 @@ class RuntimeProfile:
         Raises:
             AccessDenied: It names a blob API on a host that is not allowed.
         """
+        self.introduced = True
         self.missing = set(_FLOWS) if said.camel_case else set()
         self.error_codes = range_codes if said.camel_case else protocol_codes
         url = said.capabilities.blob_api_url if said.capabilities is not None else None
@@ -257,7 +260,14 @@ class RuntimeClient:
         return run
 
     async def _call(self, method: Method, params: msgspec.Struct, *, waits: bool = False) -> Any:
-        return await self._connection.call(method, params, timeout=None if waits else self._profile.timeout)
+        try:
+            return await self._connection.call(method, params, timeout=None if waits else self._profile.timeout)
+        except RequestTimeout as error:
+            if self._profile.introduced:
+                raise
+            # The published runtimes send `initialize` to a remote server once, and leave unknown methods unanswered.
+            hint = "the runtime has not introduced itself to this process, which may have started after it: restart it"
+            raise RequestTimeout(f"{error.message}; {hint}", data=error.data) from None
 
     async def _first_served(self, *ways: tuple[Method, Callable[[], Awaitable[_T]]]) -> _T:
         profile = self._profile

@@ -60,7 +60,11 @@ def python_of(package: Package) -> Path:
         if not (stamp.is_file() and stamp.read_text() == package.requirement and python.exists()):
             shutil.rmtree(package.directory, ignore_errors=True)
             venv.create(package.directory, with_pip=False, symlinks=True)
-            _install(package, python)
+            try:
+                _install(package, python)
+            except InstallFailed:
+                shutil.rmtree(package.directory, ignore_errors=True)
+                raise
             stamp.write_text(package.requirement)
     return python
 

@@ -26,15 +26,15 @@ class Server:
         self.program = self._start(0)
         self.port = self.program.port()
 
-    def restart(self) -> None:
+    def restart(self, **env: str) -> None:
         """Start it again on the same port, once it has ended."""
         self.program.stop()
-        self.program = self._start(self.port)
+        self.program = self._start(self.port, **env)
         self.program.port()
 
-    def _start(self, port: int) -> Program:
+    def _start(self, port: int, **variables: str) -> Program:
         command = [sys.executable, str(self._script), "--http", "--port", str(port)]
-        env = {"PATH": os.environ.get("PATH", os.defpath)}
+        env = {"PATH": os.environ.get("PATH", os.defpath), **variables}
         return Program("our server", self._network.inside(command), cwd=self._directory, env=env)
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from stepflow_sdk_tests.interop.network import Network
-from stepflow_sdk_tests.interop.orchestrator import VERSIONS, Orchestrator, running_orchestrator
+from stepflow_sdk_tests.interop.orchestrator import VERSIONS, Orchestrator, running_orchestrator, told
 from stepflow_sdk_tests.interop.program import eventually, start_time
 from stepflow_sdk_tests.interop.stages import ECHO, INPUT, MODES, Stage, configuration, flow_of, open_stage, step
 
@@ -49,11 +49,12 @@ def test_after_a_crash_calls_back_work_again(
     if own_stage.server is None:
         assert own_stage.orchestrator.result(CALLS_BACK, 7) == [7, 7]
         return
-    own_stage.server.restart()
+    own_stage.server.restart(CALL_TIMEOUT="2")
     if own_stage.version == "0.9.0":
         assert own_stage.orchestrator.result(CALLS_BACK, 7) == [7, 7]
         return
     known_limit("a remote server is initialized once: after its restart only a new orchestrator tells it the blob API")
+    assert "has not introduced itself" in told(own_stage.orchestrator.error(CALLS_BACK, 7)).message
     with another_orchestrator(own_stage, network, tmp_path) as orchestrator:
         assert orchestrator.result(CALLS_BACK, 7) == [7, 7]
 

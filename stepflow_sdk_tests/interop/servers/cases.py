@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from stepflow_sdk import BlockingContext, ComponentError, FlowFailed, SkipStep, StepflowContext, StepflowServer
 
-server = StepflowServer("cases", call_timeout=30)
+server = StepflowServer("cases", call_timeout=float(os.environ.get("CALL_TIMEOUT", "30")))
 
 
 @dataclass
