@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -324,6 +326,93 @@ def test_a_head_that_never_ends_is_given_up(beginning: bytes, after_a_request: b
         assert not answer.startswith(b"HTTP/1.1 200 ")
         raw.close()
         assert web.execute("/echo", 1)["result"]["output"] == 1
+
+
+def exchange_raw(web: Web, data: bytes) -> bytes:
+    """Send bytes on one connection and return everything that comes until the server closes it."""
+    raw = socket.create_connection(("127.0.0.1", web.port), PATIENCE)
+    raw.sendall(data)
+    answer = b""
+    while piece := raw.recv(65536):
+        answer += piece
+    raw.close()
+    return answer
+
+
+def head_of(*more: str) -> bytes:
+    lines = ["POST / HTTP/1.1", "host: localhost", *(f"{name}: {value}" for name, value in HEADERS.items()), *more]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+SMUGGLED = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head_of(f"content-length: {5 + len(SMUGGLED)}", "transfer-encoding: chunked") + b"0\r\n\r\n" + SMUGGLED,
+        head_of("transfer-encoding: chunked", "content-length: 5") + b"0\r\n\r\n" + SMUGGLED,
+        head_of("content-length: 2", "content-length: 5") + b"{}" + SMUGGLED,
+        head_of("content-length: -1") + SMUGGLED,
+        head_of("transfer-encoding: chunked, identity") + b"0\r\n\r\n" + SMUGGLED,
+        head_of("transfer-encoding: chunked") + b"zz\r\n" + SMUGGLED,
+        b"POST / HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n" + SMUGGLED,
+    ],
+)
+def test_a_request_with_two_lengths_smuggles_nothing(web: Web, data: bytes) -> None:
+    answer = exchange_raw(web, data)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"healthy" not in answer
+
+
+def test_requests_in_a_pipeline_are_answered_in_order(web: Web) -> None:
+    requests = b""
+    for number in range(20):
+        body = json.dumps(execution("/echo/thread" if number % 2 else "/echo", number, number)).encode()
+        requests += head_of(f"content-length: {len(body)}") + body
+    last = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    answer = exchange_raw(web, requests + last).decode()
+    assert [int(number) for number in re.findall(r'"id":(\d+)', answer)] == list(range(20))
+
+
+@posix_only
+@pytest.mark.slow
+def test_with_several_processes_an_answer_reaches_its_own_or_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "asking.py").write_text("""
+from stepflow_sdk import StepflowContext, StepflowServer
+
+server = StepflowServer("asking")
+
+@server.component
+async def ask(ctx: StepflowContext) -> str:
+    return await ctx.put_blob(1)
+""")
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    listener.close()
+    command = [sys.executable, "-m", "uvicorn", "asking:server", "--port", str(port), "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, start_new_session=True)
+    try:
+        web = Web(process, port)
+        eventually(lambda: web.stderr.count(b"Application startup complete") == 2)
+        statuses: set[int] = set()
+        while len(statuses) < 2:
+            stream = web.open(body=execution("/ask"))
+            call = stream.message()
+            answer = {"jsonrpc": "2.0", "id": call["id"], "result": {"blob_id": "b"}}
+            headers = {"stepflow-instance-id": stream.headers["stepflow-instance-id"]}
+            while (status := web.send(body=answer, headers=headers).status) == 421:
+                statuses.add(status)
+            statuses.add(status)
+            assert stream.message()["result"]["output"] == "b"
+            stream.close()
+        assert statuses == {202, 421}
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 @posix_only

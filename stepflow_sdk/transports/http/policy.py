@@ -87,9 +87,9 @@ class HttpPolicy:
         """Check what a POST carries and what it can take.
 
         Raises:
-            Refusal: 415, 406 or 413.
+            Refusal: 400, 415, 406 or 413.
         """
-        content_type = accept = length = b""
+        content_type = accept = length = coding = b""
         for name, value in headers:
             if name == b"content-type":
                 content_type = value
@@ -97,6 +97,12 @@ class HttpPolicy:
                 accept += b"," + value
             elif name == b"content-length":
                 length = value
+            elif name == b"transfer-encoding":
+                coding = value
+        if length and coding:
+            # Two lengths are how a second request is smuggled past a proxy (RFC 9112, section 6.1).
+            error = InvalidRequest("the body has both a length and a transfer coding")
+            raise Refusal(400, error, [(b"connection", b"close")])
         if content_type.partition(b";")[0].strip().lower() != b"application/json":
             raise Refusal(415, InvalidRequest('the content type must be "application/json"'))
         if not _accepts(accept):
