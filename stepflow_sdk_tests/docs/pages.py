@@ -110,7 +110,7 @@ class Runner:
         if "steps" in value:
             require_runnable(load_flow(document), refuse_errors=True)
         else:
-            load_config(value, environ={})
+            load_config(value, environ={"PATH": os.environ["PATH"]})
 
 
 def compare(expected: str, printed: str) -> None:
