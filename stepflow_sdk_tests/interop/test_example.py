@@ -1,18 +1,22 @@
-"""``examples/orchestrator``, run as its README says, with the wheel of an environment of its own."""
+"""The examples on published orchestrators: ``orchestrator`` as its README says, ``fastapi_app`` by its address."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stepflow_sdk.flows import load_flow, parse_yaml
 from stepflow_sdk_tests.e2e.test_examples import ROOT, commands
 from stepflow_sdk_tests.interop.environments import orchestrator_binary
 from stepflow_sdk_tests.interop.network import Network
+from stepflow_sdk_tests.interop.orchestrator import VERSIONS, running_orchestrator
+from stepflow_sdk_tests.interop.program import Program
 
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
@@ -73,3 +77,40 @@ def test_without_the_wheel_it_says_how_to_install_it(example: Path, network: Net
     assert "Traceback" not in done.stderr
     refused = run("python run.py", example, network, packages_of("0.9.0"))
     assert "version 0.9.0" in refused.stderr
+
+
+ANNOUNCING = """
+import json, uvicorn
+from app import app
+
+class Server(uvicorn.Server):
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        print(json.dumps({"port": self.servers[0].sockets[0].getsockname()[1]}), flush=True)
+
+Server(uvicorn.Config(app, port=0, log_level="warning")).run()
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, network: Network) -> Iterator[Program]:
+    """The FastAPI application of the examples under uvicorn, in the network of the orchestrators."""
+    directory = tmp_path / "fastapi_app"
+    shutil.copytree(ROOT / "examples" / "fastapi_app", directory, ignore=shutil.ignore_patterns("output"))
+    command = network.inside([sys.executable, "-c", ANNOUNCING])
+    program = Program("the application", command, cwd=directory, env={"PATH": os.environ["PATH"]})
+    yield program
+    program.stop()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_mounted_in_an_application_serves_an_orchestrator(
+    version: str, shop: Program, network: Network, tmp_path: Path
+) -> None:
+    example = ROOT / "examples" / "fastapi_app"
+    text = (example / "stepflow-config.yml").read_text("utf-8").replace(":8000", f":{shop.port()}")
+    config: Any = parse_yaml(text).value
+    with running_orchestrator(version, config, network, tmp_path) as orchestrator:
+        flow = load_flow(example / "flow.yaml").to_json()
+        result = orchestrator.result(flow, {"article": "washer", "count": 3})
+    assert result == {"left": 5, "advice": "order washer"}
