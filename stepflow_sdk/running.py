@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import os
+import socket
 import stat
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
@@ -97,8 +98,23 @@ def run_stdio(server: "StepflowServer[Any]", options: Options) -> None:
 
 
 def run_http(server: "StepflowServer[Any]", options: Options) -> None:
-    """Serve HTTP until a signal, or the end of the runtime that started the process."""
-    _run(server, options, lambda wire: _serve_http(server, options, wire))
+    """Serve HTTP until a signal, or the end of the runtime that started the process.
+
+    Raises:
+        SystemExit: With code 1 when the address cannot be had.
+    """
+    from stepflow_sdk.transports.http.serving import bind
+
+    try:
+        listener = bind(options.host, options.port)
+    except OSError as error:
+        where = f"{options.host}, port {options.port}"
+        print(
+            f"cannot listen on {where}: {error.strerror or error}; choose others with --host and --port",
+            file=sys.stderr,
+        )
+        raise SystemExit(1) from None
+    _run(server, options, lambda wire: _serve_http(server, options, wire, listener))
 
 
 def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireDescriptors], Awaitable[None]]) -> None:
@@ -161,10 +177,10 @@ async def _serve_stdio(server: "StepflowServer[Any]", wire: WireDescriptors) -> 
             await transport.close(_FLUSH_SECONDS)
 
 
-async def _serve_http(server: "StepflowServer[Any]", options: Options, wire: WireDescriptors) -> None:
-    from stepflow_sdk.transports.http.serving import bind, make_server
-
-    listener = bind(options.host, options.port)
+async def _serve_http(
+    server: "StepflowServer[Any]", options: Options, wire: WireDescriptors, listener: socket.socket
+) -> None:
+    from stepflow_sdk.transports.http.serving import make_server
 
     def announce() -> None:
         if wire.output is not None:

@@ -189,6 +189,16 @@ def test_the_server_refuses_to_listen_beyond_the_machine_without_a_token() -> No
         pass
 
 
+@pytest.mark.parametrize("address", [["--port", "{taken}"], ["--host", "nowhere.invalid", "--insecure"]])
+def test_an_address_that_cannot_be_had_is_one_line(web: Web, address: list[str]) -> None:
+    arguments = [part.format(taken=web.port) for part in address]
+    with pytest.raises(AssertionError) as caught, serving_http("careless", *arguments):
+        pass
+    lines = [line for line in str(caught.value).splitlines() if not line.startswith("warning: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("cannot listen on ")
+
+
 def test_a_wrong_option_is_a_usage_error() -> None:
     with pytest.raises(AssertionError, match="NOT_SET"), serving_http("careless", "--token-env", "NOT_SET"):
         pass
