@@ -1,19 +1,14 @@
 """From a request of a runtime to the component that answers it, for one connection."""
 
-import asyncio
 import difflib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
-from stepflow_sdk.components.conversion import JsonValues
-from stepflow_sdk.components.execution import Execution, Executor, Lane
-from stepflow_sdk.components.router import Router
+from stepflow_sdk.components.execution import Execution, Lane
 from stepflow_sdk.components.spec import ComponentSpec
-from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context import BlockingContext, StepflowContext
 from stepflow_sdk.context.base import Call, ContextBase
 from stepflow_sdk.context.client import RuntimeClient, RuntimeProfile
@@ -25,62 +20,15 @@ from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.protocol.messages import (
     ComponentExecuteParams,
     ComponentExecuteResult,
-    ComponentInfo,
     ComponentInfoResult,
-    ListComponentsResult,
 )
+from stepflow_sdk.service import Service, component_info
 from stepflow_sdk.transports import Connection
 
-__all__ = ["Dispatcher", "Service"]
+__all__ = ["Dispatcher"]
 
 _log = logging.getLogger("stepflow_sdk.server")
 _NULL = Raw(b"null")
-
-
-class Service:
-    """What the connections of a served process share.
-
-    Attributes:
-        state: What the lifespan yielded.
-        draining: Whether new requests are refused, because the process is about to end.
-    """
-
-    def __init__(
-        self,
-        router: Router,
-        executor: Executor,
-        threads: WorkerThreads,
-        state: Any,
-        *,
-        call_timeout: float | None,
-        blob_hosts: frozenset[str] = frozenset(),
-    ) -> None:
-        self.router = router
-        self.executor = executor
-        self.threads = threads
-        self.values = JsonValues()
-        self.state = state
-        self.blob_hosts = blob_hosts
-        self.draining = False
-        self._call_timeout = call_timeout
-        self._profiles: list[RuntimeProfile] = []
-        self.loop = asyncio.get_running_loop()
-        self.component_list = Raw(
-            msgspec.json.encode(ListComponentsResult([component_info(spec) for spec in router.specs]))
-        )
-
-    def profile(self, *, likely_runs: bool = False) -> RuntimeProfile:
-        """Return a blank page for what will be known of a runtime; it is closed with the service."""
-        profile = RuntimeProfile(self._call_timeout, likely_runs=likely_runs)
-        self._profiles.append(profile)
-        return profile
-
-    async def close(self) -> None:
-        """Cancel what runs, and close what is open."""
-        await self.executor.close(ResourceUnavailable("the server is shutting down"))
-        self.threads.close()
-        for profile in self._profiles:
-            await profile.close()
 
 
 class Dispatcher:
@@ -187,11 +135,6 @@ class Dispatcher:
         client = RuntimeClient(connection, self._profile)
         facts = Call(params.component, params.attempt, params.observability, client, service.values, service.state)
         return BlockingContext(facts, service.loop) if spec.in_thread else StepflowContext(facts)
-
-
-def component_info(spec: ComponentSpec) -> ComponentInfo:
-    """What the protocol says of a component."""
-    return ComponentInfo(spec.path, spec.description, spec.input_schema, spec.output_schema)
 
 
 def _answer_failure(connection: Connection, request: Request, error: BaseException, context: ContextBase[Any]) -> None:

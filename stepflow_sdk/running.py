@@ -14,8 +14,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequ
 from typing import TYPE_CHECKING, Any
 
 from stepflow_sdk.context.logs import LineLogger, LogThread
-from stepflow_sdk.dispatch import Dispatcher, Service
+from stepflow_sdk.dispatch import Dispatcher
 from stepflow_sdk.errors import ResourceUnavailable
+from stepflow_sdk.service import Service
 from stepflow_sdk.transports.http.policy import HttpPolicy
 from stepflow_sdk.transports.relay import OutputRelay
 from stepflow_sdk.transports.shutdown import Shutdown

@@ -13,8 +13,9 @@ from stepflow_sdk.components import Router
 from stepflow_sdk.components.execution import Executor
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.base import State
-from stepflow_sdk.dispatch import Dispatcher, Service
+from stepflow_sdk.dispatch import Dispatcher
 from stepflow_sdk.errors import ResourceUnavailable
+from stepflow_sdk.service import Service, SharedService
 from stepflow_sdk.transports import Connection, Handler
 from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES
 from stepflow_sdk.transports.http import HttpEndpoint, HttpPolicy
@@ -67,7 +68,7 @@ class StepflowServer(Router, Generic[State]):
         self._lifespan = lifespan
         self._call_timeout = call_timeout
         self._threads = threads
-        self._services: dict[asyncio.AbstractEventLoop, _SharedService] = {}
+        self._services: dict[asyncio.AbstractEventLoop, SharedService] = {}
         self._endpoints: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpEndpoint] = WeakKeyDictionary()
 
     def run(
@@ -184,7 +185,7 @@ class StepflowServer(Router, Generic[State]):
         loop = asyncio.get_running_loop()
         shared = self._services.get(loop)
         if shared is None:
-            shared = self._services[loop] = _SharedService(self._open_service)
+            shared = self._services[loop] = SharedService(self._open_service)
         shared.users += 1
         try:
             yield await shared.ready()
@@ -217,38 +218,3 @@ class StepflowServer(Router, Generic[State]):
             call_timeout=self._call_timeout,
             blob_hosts=self.policy.blob_hosts,
         )
-
-
-class _SharedService:
-    """A service that is opened and closed by one task, whoever uses it in between.
-
-    A lifespan may hold cancel scopes, which must be left by the task that entered them.
-    """
-
-    def __init__(self, open_service: Callable[[], AbstractAsyncContextManager[Service]]) -> None:
-        self.users = 0
-        self._open = open_service
-        self._service: asyncio.Future[Service] = asyncio.get_running_loop().create_future()
-        self._over = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._own())
-
-    @property
-    def service(self) -> Service | None:
-        return self._service.result() if self._service.done() and not self._service.exception() else None
-
-    async def ready(self) -> Service:
-        return await asyncio.shield(self._service)
-
-    async def close(self) -> None:
-        self._over.set()
-        await self._task
-
-    async def _own(self) -> None:
-        try:
-            async with self._open() as service:
-                self._service.set_result(service)
-                await self._over.wait()
-        except BaseException as error:
-            if self._service.done():
-                raise
-            self._service.set_exception(error)

@@ -23,9 +23,10 @@ FLOORS: dict[str, set[str]] = {
     "flows": {"errors"},
     "transports": {"protocol", "errors"},
     "context": {"transports", "protocol", "flows", "errors"},
-    "dispatch": {"components", "context", "transports", "protocol", "errors"},
-    "running": {"dispatch", "server", "context", "transports", "errors"},
-    "server": {"running", "dispatch", "components", "context", "transports", "protocol", "errors"},
+    "service": {"components", "context", "transports", "protocol", "errors"},
+    "dispatch": {"service", "components", "context", "transports", "protocol", "errors"},
+    "running": {"service", "dispatch", "server", "context", "transports", "errors"},
+    "server": {"running", "service", "dispatch", "components", "context", "transports", "protocol", "errors"},
     "runtime": {"flows", "transports", "protocol", "errors"},
 }
 EVERYTHING_BUT_CLI = {*FLOORS, "__init__"}

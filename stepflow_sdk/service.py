@@ -1,0 +1,109 @@
+"""What the connections of a served process share, and its life inside the lifespan."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from stepflow_sdk.components.conversion import JsonValues
+from stepflow_sdk.components.execution import Executor
+from stepflow_sdk.components.router import Router
+from stepflow_sdk.components.spec import ComponentSpec
+from stepflow_sdk.components.threads import WorkerThreads
+from stepflow_sdk.context.client import RuntimeProfile
+from stepflow_sdk.errors import ResourceUnavailable
+from stepflow_sdk.protocol.messages import ComponentInfo, ListComponentsResult
+
+__all__ = ["Service", "SharedService", "component_info"]
+
+
+class Service:
+    """What the connections of a served process share.
+
+    Attributes:
+        state: What the lifespan yielded.
+        draining: Whether new requests are refused, because the process is about to end.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        executor: Executor,
+        threads: WorkerThreads,
+        state: Any,
+        *,
+        call_timeout: float | None,
+        blob_hosts: frozenset[str] = frozenset(),
+    ) -> None:
+        self.router = router
+        self.executor = executor
+        self.threads = threads
+        self.values = JsonValues()
+        self.state = state
+        self.blob_hosts = blob_hosts
+        self.draining = False
+        self._call_timeout = call_timeout
+        self._profiles: list[RuntimeProfile] = []
+        self.loop = asyncio.get_running_loop()
+        self.component_list = Raw(
+            msgspec.json.encode(ListComponentsResult([component_info(spec) for spec in router.specs]))
+        )
+
+    def profile(self, *, likely_runs: bool = False) -> RuntimeProfile:
+        """Return a blank page for what will be known of a runtime; it is closed with the service."""
+        profile = RuntimeProfile(self._call_timeout, likely_runs=likely_runs)
+        self._profiles.append(profile)
+        return profile
+
+    async def close(self) -> None:
+        """Cancel what runs, and close what is open."""
+        await self.executor.close(ResourceUnavailable("the server is shutting down"))
+        self.threads.close()
+        for profile in self._profiles:
+            await profile.close()
+
+
+class SharedService:
+    """A service that is opened and closed by one task, whoever uses it in between.
+
+    A lifespan may hold cancel scopes, which must be left by the task that entered them.
+    """
+
+    def __init__(self, open_service: Callable[[], AbstractAsyncContextManager[Service]]) -> None:
+        self.users = 0
+        self._open = open_service
+        self._service: asyncio.Future[Service] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._own())
+
+    @property
+    def service(self) -> Service | None:
+        """The service, where it is open already."""
+        return self._service.result() if self._service.done() and not self._service.exception() else None
+
+    async def ready(self) -> Service:
+        """Wait until the service is open; raises what its lifespan raised."""
+        return await asyncio.shield(self._service)
+
+    async def close(self) -> None:
+        """Close the service and leave its lifespan."""
+        self._over.set()
+        await self._task
+
+    async def _own(self) -> None:
+        try:
+            async with self._open() as service:
+                self._service.set_result(service)
+                await self._over.wait()
+        except BaseException as error:
+            if self._service.done():
+                raise
+            self._service.set_exception(error)
+
+
+def component_info(spec: ComponentSpec) -> ComponentInfo:
+    """What the protocol says of a component."""
+    return ComponentInfo(spec.path, spec.description, spec.input_schema, spec.output_schema)
