@@ -37,8 +37,8 @@ def find_engine() -> tuple[Path, str]:
         wheel = distribution("stepflow-orchestrator")
     except PackageNotFoundError:
         raise Failed(f"the orchestrator is not installed; {install}") from None
-    if not wheel.version.startswith("0.11."):
-        raise Failed(f"version {wheel.version} of the orchestrator does not do, 0.11 is needed; {install}")
+    if wheel.version.split(".")[:2] not in (["0", "9"], ["0", "10"], ["0", "11"]):
+        raise Failed(f"version {wheel.version} of the orchestrator speaks another protocol, 0.11 is right; {install}")
     engine = Path(str(wheel.locate_file("stepflow_orchestrator/bin/stepflow-server")))
     if not engine.is_file():
         raise Failed(f"the wheel of the orchestrator has no program for this platform at {engine}")

@@ -64,19 +64,32 @@ def test_the_pipeline_runs_on_the_real_engine(command: str, example: Path, netwo
         assert "completed" in done.stderr
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_same_flow_runs_on_every_version_that_speaks_the_protocol(
+    version: str, example: Path, network: Network
+) -> None:
+    done = run("python run.py", example, network, packages_of(version))
+    assert done.returncode == 0, done.stderr
+    result: Any = json.loads(done.stdout)["result"]
+    assert (result["documents"], [Path(name).name for name in result["unread"]]) == (4, ["old_notes.txt"])
+
+
 def test_a_failing_flow_is_told_and_exits_with_1(example: Path, network: Network) -> None:
     done = run("python run.py nothing.txt", example, network, packages_of("0.11.1"))
     assert done.returncode == 1
     assert "nothing.txt" in json.loads(done.stdout)["error"]["message"]
 
 
-def test_without_the_wheel_it_says_how_to_install_it(example: Path, network: Network) -> None:
-    done = run("python run.py", example, network, None)
-    assert done.returncode == 1
-    assert "pip install -r" in done.stderr
-    assert "Traceback" not in done.stderr
-    refused = run("python run.py", example, network, packages_of("0.9.0"))
-    assert "version 0.9.0" in refused.stderr
+def test_without_the_right_wheel_it_says_how_to_install_it(example: Path, network: Network, tmp_path: Path) -> None:
+    newer = tmp_path / "newer"
+    (metadata := newer / "stepflow_orchestrator-0.13.0.dist-info").mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stepflow-orchestrator\nVersion: 0.13.0\n")
+    for packages, told in ((None, "not installed"), (newer, "version 0.13.0")):
+        done = run("python run.py", example, network, packages)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert "pip install -r" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 ANNOUNCING = """
