@@ -179,6 +179,31 @@ class HttpClient:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
+    @asynccontextmanager
+    async def events(self) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """GET an event stream; its body is what `SseReader` reads."""
+        async with self._session.get(
+            self._url, headers={"Accept": "text/event-stream"}, allow_redirects=False
+        ) as response:
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def at(self, address: str) -> "HttpClient":
+        """A client for another address of the same server, on the same connections.
+
+        Raises:
+            ServerLost: The address is on another server.
+        """
+        url = self._url.join(yarl.URL(address))
+        if url.origin() != self._url.origin():
+            raise self.lost(f"sends its clients to another server: {address[:_SHOWN]!r}")
+        client = HttpClient(str(url), self._session, self._tasks, self.make_handler, self.limits)
+        # Who knows the address of a session can take part in it, so messages do not tell it.
+        client.url = self.url
+        return client
+
     def answer(self, frame: bytes, instance_id: str | None) -> None:
         """Send the answer to a call back on its way; what becomes of it is logged."""
         self._tasks.start_soon(self._answer, frame, instance_id)
@@ -205,6 +230,8 @@ class HttpClient:
     @asynccontextmanager
     async def post(self, frame: bytes, instance_id: str | None = None) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         """POST a frame; an answer that is not read to its end costs the connection."""
+        if self._session.closed:
+            raise self.lost("was left while it was still needed")
         response = await self._session.post(
             self._url,
             # The client library insists that what is large comes as a file.
@@ -237,7 +264,7 @@ class HttpClient:
                 what = f"cannot be reached: {_reason(error.os_error)}"
             case aiohttp.SocketTimeoutError():
                 what = f"sent nothing for {self.limits.idle_timeout:g} s"
-            case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | ConnectionError():
+            case aiohttp.ClientConnectionError() | ConnectionError():
                 what = "closed the connection without an answer"
             case aiohttp.ClientPayloadError():
                 what = "broke off in the middle of its answer"

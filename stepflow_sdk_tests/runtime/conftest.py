@@ -25,13 +25,14 @@ def http_url() -> Iterator[str]:
         process.terminate()
 
 
-@pytest.fixture(params=["in process", "stdio", "http"])
+@pytest.fixture(params=["in process", "stdio", "http", "session"])
 async def runtime(request: pytest.FixtureRequest) -> AsyncGenerator[LocalRuntime, None]:
-    """The tests' server: in this process, as a subprocess, and over HTTP."""
+    """The tests' server: in this process, as a subprocess, and over HTTP with and without a session."""
     ways: dict[str, Callable[[], Server]] = {
         "in process": lambda: server,
         "stdio": lambda: list(COMMAND),
         "http": lambda: str(request.getfixturevalue("http_url")),
+        "session": lambda: f"{request.getfixturevalue('http_url')}/runtime/events",
     }
     async with LocalRuntime(ways[request.param]()) as runtime:
         yield runtime

@@ -70,7 +70,8 @@ def http_plugin(
 
     Args:
         name: What messages call the plugin.
-        url: Where messages are POSTed; path and query included.
+        url: Where messages are POSTed; path and query included. One that ends in ``/runtime/events`` is that of the
+            session transport of the protocol overview, which is then used.
         headers: Sent with every request, such as ``Authorization``.
         limits: See `HttpLimits`.
         handshake_timeout: Seconds that the server has to answer ``initialize``.
@@ -85,9 +86,14 @@ def http_plugin(
     async def open_link(handler: ServerHandler) -> AsyncGenerator["HttpLink", None]:
         from stepflow_sdk.runtime.plugins.http_link import HttpLink
         from stepflow_sdk.transports.http_client import open_http
+        from stepflow_sdk.transports.http_session import is_session_url, open_session
 
         async with open_http(url, handler.fork, headers=headers, limits=limits) as client:
-            yield HttpLink(name, client, handler)
+            if is_session_url(url):
+                async with open_session(client, handler, timeout=handshake_timeout) as session:
+                    yield HttpLink(name, session, handler, session=True)
+            else:
+                yield HttpLink(name, client, handler)
 
     return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
 

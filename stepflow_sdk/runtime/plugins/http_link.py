@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from stepflow_sdk.errors import NotInitialized, ServerLost
+from stepflow_sdk.errors import NotInitialized, ServerLost, SessionExpired
 from stepflow_sdk.protocol import Method, methods
 from stepflow_sdk.protocol.messages import Initialized
 from stepflow_sdk.runtime.plugins.handshake import initialize
@@ -25,15 +25,23 @@ class HttpLink:
         client: The client for the URL.
         handler: Told, through ``ended``, when the server is to be started again.
         process: The server, when the runtime has started it.
+        session: Whether the client's address is that of a session, which cannot outlive the server.
     """
 
     def __init__(
-        self, name: str, client: HttpClient, handler: ServerHandler, process: AnnouncingServer | None = None
+        self,
+        name: str,
+        client: HttpClient,
+        handler: ServerHandler,
+        process: AnnouncingServer | None = None,
+        *,
+        session: bool = False,
     ) -> None:
         self._name = name
         self._client = client
         self._handler = handler
         self._process = process
+        self._session = session
         self._untold: list[tuple[str, msgspec.Struct]] = []
         self._introduced_again = anyio.Lock()
         self._away = False
@@ -62,6 +70,9 @@ class HttpLink:
                 self._away = True
                 await self._introduce_again()
                 return await self._client.call(method, params, timeout=timeout)
+        except SessionExpired as error:
+            self._handler.ended.set()
+            raise ServerLost(f"{self._client.url}: {error.message}") from None
         except ServerLost as error:
             raise await self._explained(error) from None
 
@@ -98,7 +109,7 @@ class HttpLink:
     async def _explained(self, error: ServerLost) -> ServerLost:
         process = self._process
         if process is None:
-            self._away = self._away or not self._client.reachable
+            self._away = self._away or not (self._client.reachable or self._session)
             return error
         with anyio.move_on_after(LAST_WORDS * 2):
             await process.ended.wait()
