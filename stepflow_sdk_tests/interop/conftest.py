@@ -14,12 +14,15 @@ CORE = "0.11.1"
 """The version of the tests that every run has; the others are `slow`."""
 
 _cells: dict[tuple[str, str], str] = {}
+_limits: dict[tuple[str, str], list[str]] = {}
+_networks: list[Network] = []
 
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[Network]:
     """A loopback network for programs that listen on every interface."""
     with open_network() as opened:
+        _networks.append(opened)
         yield opened
 
 
@@ -74,14 +77,17 @@ def known_limit(request: pytest.FixtureRequest) -> Any:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note the outcome of a case for the table."""
-    properties = dict(report.user_properties)
+    properties: dict[str, Any] = dict(report.user_properties)
     if "interop" not in properties:
         return
-    cell: Any = properties["interop"]
+    case, column = properties["interop"]
     if report.failed:
-        _cells[cell] = "FAILED"
+        _cells[case, column] = "FAILED"
     elif report.when == "call":
-        _cells.setdefault(cell, "limit" if "limit" in properties else "ok" if report.passed else "skipped")
+        reason = properties.get("limit")
+        _cells.setdefault((case, column), "limit" if reason else "ok" if report.passed else "skipped")
+        if reason:
+            _limits.setdefault((case, reason), []).append(column)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -90,10 +96,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     shown = [column for column in columns if any(column == cell[1] for cell in _cells)]
     if len(shown) <= len(MODES):
         return
+    say = terminalreporter.write_line
     cases = list(dict.fromkeys(case for case, _ in _cells))
     width = max(map(len, cases))
     terminalreporter.section("interop: case x version x mode")
-    terminalreporter.write_line(" " * width + "".join(f"  {column:>14}" for column in shown))
+    say(" " * width + "".join(f"  {column:>14}" for column in shown))
     for case in cases:
         row = "".join(f"  {_cells.get((case, column), '-'):>14}" for column in shown)
-        terminalreporter.write_line(f"{case:<{width}}{row}")
+        say(f"{case:<{width}}{row}")
+    say("")
+    say("Limits of the runtimes, as the tests pin them:")
+    for (case, reason), where in _limits.items():
+        say(f"- {case} ({', '.join(where)}): {reason}")
+    isolated = all(network.isolated for network in _networks)
+    say(f"The orchestrators listened in {'a network namespace of their own' if isolated else 'the machine network'}.")

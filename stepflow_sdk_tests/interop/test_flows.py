@@ -67,6 +67,16 @@ def test_a_flow_is_nested_twice(stage: Stage) -> None:
     assert stage.orchestrator.result(flow, "ü") == {"deep": "ü"}
 
 
+def test_a_component_in_a_nested_flow_is_told_of_the_nested_run(stage: Stage) -> None:
+    inner = flow_of("ids")
+    steps = [step("outer", "ids"), step("nested", "nested", {"flow": {"$literal": inner}, "input": None})]
+    flow = {"steps": steps, "output": [{"$step": "outer"}, {"$step": "nested"}]}
+    outer, nested = stage.orchestrator.result(flow)
+    assert (nested["flow_id"], nested["step_id"]) == (blob_id(inner), "s")
+    assert nested["run_id"] != outer["run_id"]
+    assert nested["flow_id"] != outer["flow_id"]
+
+
 def test_a_component_sees_why_a_nested_flow_failed(stage: Stage, known_limit: Callable[[str], None]) -> None:
     flow = flow_of("nested_or_why", {"flow": {"$literal": FAIL}, "input": INPUT})
     if stage.restarts_at_errors:
