@@ -69,6 +69,7 @@ class RuntimeProfile:
         self.error_codes: ErrorCodes = protocol_codes
         self.blob_api: BlobApi | None = None
         self.introduced = False
+        self._opened: BlobApi | None = None
 
     def introduce(self, said: Initialization, caller: str | None, blob_hosts: frozenset[str]) -> None:
         """Take in what ``initialize`` said.
@@ -81,20 +82,25 @@ class RuntimeProfile:
         Raises:
             AccessDenied: It names a blob API on a host that is not allowed.
         """
+        url = said.capabilities.blob_api_url if said.capabilities is not None else None
+        if url is not None:
+            check_blob_url(url, caller, blob_hosts)
         self.introduced = True
         self.missing = set(_FLOWS) if said.camel_case else set()
         self.error_codes = range_codes if said.camel_case else protocol_codes
-        url = said.capabilities.blob_api_url if said.capabilities is not None else None
-        if url is None:
-            self.blob_api = None
-        elif self.blob_api is None or self.blob_api.url != url.rstrip("/"):
-            check_blob_url(url, caller, blob_hosts)
-            self.blob_api = BlobApi(url, self.timeout)
+        self.blob_api = None if url is None else self._blobs_at(url)
+
+    def _blobs_at(self, url: str) -> BlobApi:
+        # Each runtime that starts introduces itself to a server at a URL: the client stays, and is closed once.
+        if self._opened is None:
+            self._opened = BlobApi(url, self.timeout)
+        self._opened.move(url)
+        return self._opened
 
     async def close(self) -> None:
         """Close connections of its own."""
-        if self.blob_api is not None:
-            await self.blob_api.close()
+        if self._opened is not None:
+            await self._opened.close()
 
 
 class RuntimeClient:

@@ -80,9 +80,13 @@ class BlobApi:
     """
 
     def __init__(self, url: str, timeout: float | None) -> None:
-        self.url = url.rstrip("/")
+        self.move(url)
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
+
+    def move(self, url: str) -> None:
+        """Use another address from here on."""
+        self.url = url.rstrip("/")
 
     async def put(self, data: Raw, blob_type: BlobType) -> BlobId:
         """Store JSON data and return its id.

@@ -69,6 +69,7 @@ def test_an_orchestrator_that_ends_takes_its_server_with_it(own_stage: Stage) ->
 
 
 def test_a_server_notices_that_its_orchestrator_was_killed(own_stage: Stage, network: Network, tmp_path: Path) -> None:
+    assert own_stage.orchestrator.result(CALLS_BACK, 6) == [6, 6]
     pid = own_stage.orchestrator.result(flow_of("pid"))
     busy = threading.Thread(target=wait_in_vain, args=(own_stage.orchestrator,))
     busy.start()
@@ -82,6 +83,8 @@ def test_a_server_notices_that_its_orchestrator_was_killed(own_stage: Stage, net
     with another_orchestrator(own_stage, network, tmp_path) as orchestrator:
         assert orchestrator.result(CALLS_BACK, 7) == [7, 7]
         assert orchestrator.result(flow_of("pid")) == pid
+    own_stage.server.program.stop()
+    assert "Unclosed" not in own_stage.server.program.tail()
 
 
 def wait_in_vain(orchestrator: Orchestrator) -> None:
