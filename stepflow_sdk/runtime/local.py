@@ -49,7 +49,8 @@ class LocalRuntime:
         servers: One server, whose components are called by their own paths (``/greet``), or maps from prefixes to
             servers (``{"text": server}`` for ``/text/greet``). A server is a ``StepflowServer``, which is then served
             in this process, or a command as a list (``["python", "-m", "my_components"]``), which is started as a
-            subprocess. The builtin components are always under ``/builtin/``.
+            subprocess, or the URL of one that speaks HTTP (``"http://127.0.0.1:8080"``). The builtin components are
+            always under ``/builtin/``.
         config: Plugins and routes instead of servers; the path of a configuration works too.
         on_event: Told what happens while flows run; see `RunEvent`.
         max_concurrency: Steps of one run that may be called at once, for runs that say nothing themselves.

@@ -9,7 +9,7 @@ import asyncio
 import io
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -40,6 +40,9 @@ _DELIVERY_SECONDS = 30.0
 
 _MAX_DELIVERIES = 64
 """How many answers to calls back may be on their way at once, each on a connection of its own."""
+
+_MAX_UNDELIVERED = 20_000
+"""How many answers to calls back may wait; a server that asks without taking the answers is then given up."""
 
 _LARGE = 1024 * 1024
 _SHOWN = 200
@@ -133,6 +136,8 @@ class HttpClient:
         self._session = session
         self._tasks = tasks
         self._deliveries = anyio.Semaphore(_MAX_DELIVERIES)
+        self._undelivered = 0
+        self._undelivered_bytes = 0
 
     async def call(self, method: Method, params: msgspec.Struct, *, timeout: float | None = None) -> Any:
         """Ask the server and wait for its answer; a wait that is cancelled or times out closes the exchange.
@@ -204,9 +209,19 @@ class HttpClient:
         client.url = self.url
         return client
 
-    def answer(self, frame: bytes, instance_id: str | None) -> None:
-        """Send the answer to a call back on its way; what becomes of it is logged."""
-        self._tasks.start_soon(self._answer, frame, instance_id)
+    def answer(self, frames: Iterable[bytes], instance_id: str | None) -> None:
+        """Send answers to calls back on their way; what becomes of them is logged.
+
+        Raises:
+            ServerLost: More of them wait than a server that takes them would leave waiting.
+        """
+        for frame in frames:
+            too_many = self._undelivered_bytes > 4 * self.limits.max_message_bytes
+            if too_many or self._undelivered >= _MAX_UNDELIVERED:
+                raise self.lost("calls back and does not take the answers")
+            self._undelivered += 1
+            self._undelivered_bytes += len(frame)
+            self._tasks.start_soon(self._answer, frame, instance_id)
 
     async def _answer(self, frame: bytes, instance_id: str | None) -> None:
         try:
@@ -217,6 +232,9 @@ class HttpClient:
         else:
             if status != 202:
                 _log.warning("%s answered %d to the answer to a call back, not 202", self.url, status)
+        finally:
+            self._undelivered -= 1
+            self._undelivered_bytes -= len(frame)
 
     async def _deliver(self, frame: bytes, instance_id: str | None) -> int:
         try:
@@ -286,7 +304,7 @@ class _Exchange:
         self._waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._call.waiter = self._waiter
         self._instance_id: str | None = None
-        self._streaming = False
+        self._stream: anyio.CancelScope | None = None
 
     async def run(self) -> Any:
         """Send the request and return the result."""
@@ -301,15 +319,20 @@ class _Exchange:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._client.failure(error) from None
         finally:
-            self._streaming = False
+            self._stream = None
             self._connection.peer.abandon(self._call)
             self._connection.close()
 
     def _send(self, frames: list[bytes]) -> None:
         # Without a stream nothing was asked, and what the peer says of a broken answer is raised instead.
-        if self._streaming:
-            for frame in frames:
-                self._client.answer(frame, self._instance_id)
+        if self._stream is None:
+            return
+        try:
+            self._client.answer(frames, self._instance_id)
+        except ServerLost as error:
+            if not self._waiter.done():
+                self._waiter.set_exception(error)
+            self._stream.cancel()
 
     # ---- plain answers ----------------------------------------------------------------------------------------
 
@@ -351,10 +374,10 @@ class _Exchange:
 
     async def _follow(self, response: aiohttp.ClientResponse) -> None:
         self._instance_id = response.headers.get(INSTANCE_ID)
-        self._streaming = True
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             self._handler.tasks = tasks
+            self._stream = tasks.cancel_scope
             try:
                 await self._read_events(response)
             except (aiohttp.ClientError, OSError, TimeoutError, ServerLost) as error:

@@ -14,7 +14,7 @@ import aiohttp
 import anyio
 import msgspec
 
-from stepflow_sdk.errors import InvalidRequest
+from stepflow_sdk.errors import InvalidRequest, ServerLost
 from stepflow_sdk.transports.connection import Connection, Handler
 from stepflow_sdk.transports.framing import TooLong
 from stepflow_sdk.transports.http_client import HttpClient
@@ -58,7 +58,7 @@ async def open_session(client: HttpClient, handler: Handler, *, timeout: float) 
             raise client.lost(f"did not say the address of a session within {timeout:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise client.failure(error) from None
-        connection = Connection(handler, lambda frames: _answer(session, frames))
+        connection = _connection(handler, session)
         await stack.enter_async_context(_reading(events, connection, client))
         yield session
 
@@ -122,6 +122,12 @@ async def _events(client: HttpClient, response: aiohttp.ClientResponse) -> Async
             yield event
 
 
-def _answer(session: HttpClient, frames: list[bytes]) -> None:
-    for frame in frames:
-        session.answer(frame, None)
+def _connection(handler: Handler, session: HttpClient) -> Connection:
+    def send(frames: list[bytes]) -> None:
+        try:
+            session.answer(frames, None)
+        except ServerLost as error:
+            connection.close(error.message)
+
+    connection = Connection(handler, send)
+    return connection

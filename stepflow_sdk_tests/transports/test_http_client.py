@@ -22,7 +22,7 @@ from stepflow_sdk.errors import (
 )
 from stepflow_sdk.protocol import METHODS, Notification, ObservabilityContext, Request
 from stepflow_sdk.protocol.messages import ComponentExecuteParams, Initialized
-from stepflow_sdk.transports import Connection
+from stepflow_sdk.transports import Connection, http_client
 from stepflow_sdk.transports.http_client import HttpClient, HttpLimits, open_http
 from stepflow_sdk_tests.transports.scripted_http import Exchange, Scripted, scripted
 
@@ -530,6 +530,21 @@ async def test_an_answer_to_a_call_back_that_is_not_taken_is_logged(caplog: pyte
         assert await ask(client) == 1
         assert await ask(client) == 1
     assert "answered 421 to the answer to a call back" in caplog.text
+
+
+async def test_a_server_that_asks_without_taking_the_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "_MAX_UNDELIVERED", 100)
+
+    async def answer(exchange: Exchange) -> None:
+        if "method" not in exchange.json:
+            await anyio.sleep_forever()
+        await exchange.start_stream()
+        for number in range(200):
+            await exchange.event({"jsonrpc": "2.0", "id": number, "method": "ask", "params": {}})
+
+    async with talking(answer) as (client, _, _):
+        with pytest.raises(ServerLost, match="calls back and does not take the answers"):
+            await ask(client)
 
 
 # ---- notifications ----------------------------------------------------------------------------------------------

@@ -50,6 +50,8 @@ def check_url(url: str) -> str:
         raise ValueError(f"{url[:200]!r} is not a URL: {error}") from None
     if parts.scheme not in {"http", "https"}:
         raise ValueError(f"{url[:200]!r} is not the URL of a server, such as http://127.0.0.1:8080")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError(f"{url[:200]!r} holds characters that a URL has only in percent encoding")
     if not parts.hostname or port == 0:
         raise ValueError(f"{url[:200]!r} names no {'port' if port == 0 else 'host'}")
     return url
