@@ -1,6 +1,6 @@
 """What interop tests share: the network, the stages, and the table at their end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def _noted(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def known_limit(request: pytest.FixtureRequest) -> Any:
+def known_limit(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Say that what a test then asserts is the runtime's own limit; the table shows it."""
 
     def say(reason: str) -> None:

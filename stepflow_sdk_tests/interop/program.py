@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
-def eventually(condition: Any, what: str) -> None:
+def eventually(condition: Callable[[], bool], what: str) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + PATIENCE
     pause = threading.Event()

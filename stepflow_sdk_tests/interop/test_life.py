@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def wait_in_vain(orchestrator: Orchestrator) -> None:
         orchestrator.outcome(flow)
 
 
-def another_orchestrator(stage: Stage, network: Network, directory: Path) -> Any:
+def another_orchestrator(stage: Stage, network: Network, directory: Path) -> AbstractContextManager[Orchestrator]:
     assert stage.server is not None
     config = configuration({"type": "stepflow", "url": f"http://127.0.0.1:{stage.server.port}"})
     return running_orchestrator(stage.version, config, network, directory)
