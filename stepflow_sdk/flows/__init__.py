@@ -12,7 +12,7 @@ from stepflow_sdk.flows.json_text import parse_json
 from stepflow_sdk.flows.loader import load_flow, parse_flow
 from stepflow_sdk.flows.outcomes import Failure, Needs, Scope
 from stepflow_sdk.flows.paths import follow, format_path, parse_path
-from stepflow_sdk.flows.source import Document
+from stepflow_sdk.flows.source import Document, ValueKey
 from stepflow_sdk.flows.values import MISSING, PENDING, UNKNOWN
 from stepflow_sdk.flows.variables import VariableDeclaration
 from stepflow_sdk.flows.yaml_dump import dump_yaml
@@ -35,6 +35,7 @@ __all__ = [
     "Step",
     "StepHandle",
     "Value",
+    "ValueKey",
     "VariableDeclaration",
     "blob_id",
     "canonical_json",

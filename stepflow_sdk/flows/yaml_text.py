@@ -1,9 +1,10 @@
 """Reads YAML text into JSON values by the rules of upstream's reader (annex 2 of the flow format)."""
 
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
-from stepflow_sdk.flows.source import Document, Duplicate, Place, unreadable
+from stepflow_sdk.flows.canonical import canonical_json
+from stepflow_sdk.flows.source import Document, Duplicate, Place, ValueKey, unreadable
 from stepflow_sdk.flows.values import MAX_DEPTH, MAX_NODES, Json, PathParts, describe
 from stepflow_sdk.flows.yaml_scalars import read_scalar
 
@@ -15,13 +16,22 @@ _SCALAR_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "float": (float, int),
 }
 
+KeyRule: TypeAlias = Callable[[PathParts], bool]
+"""Whether the keys of the mapping at a path are values of any kind."""
 
-def parse_yaml(text: str | bytes, *, file: str | None = None) -> Document:
+
+def parse_yaml(text: str | bytes, *, file: str | None = None, value_keys: KeyRule | None = None) -> Document:
     """Read YAML text: one document, whose values become JSON values.
 
     Plain scalars are read as `read_scalar` tells. Keys become their text, ``<<`` is a key like any other, and of
     a repeated key the last value counts (`Document.duplicates` lists them). Anchors and aliases work; what they
     expand to is bounded. No text, or only comments, is null.
+
+    Args:
+        text: The text.
+        file: What messages call it.
+        value_keys: Told the path of a mapping, says whether its keys are values, which may then be collections: they
+            become `ValueKey`. By default no mapping has such keys.
 
     Raises:
         InvalidDocument: It is not YAML or not UTF-8; it holds several documents, a tag other than the core ones, a
@@ -32,7 +42,7 @@ def parse_yaml(text: str | bytes, *, file: str | None = None) -> Document:
 
     source = _decoded(text, file)
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    builder = _Builder(file, MAX_NODES + len(source))
+    builder = _Builder(file, MAX_NODES + len(source), value_keys)
     try:
         node = builder.document(iter(yaml.parse(source, Loader=loader)))
     except yaml.MarkedYAMLError as error:
@@ -70,9 +80,10 @@ class _Node(NamedTuple):
 class _Builder:
     """Makes values from the parser's events: so nothing is built that is then refused for its depth or size."""
 
-    def __init__(self, file: str | None, most: int) -> None:
+    def __init__(self, file: str | None, most: int, value_keys: KeyRule | None) -> None:
         self._file = file
         self._most = most
+        self._value_keys = value_keys
         self._size = 0
         self._anchors: dict[str, _Node | None] = {}
         self._events: Iterator[Any] = iter(())
@@ -126,8 +137,9 @@ class _Builder:
     def _mapping(self, place: Place, path: PathParts, depth: int) -> tuple[Json, int]:
         fields: dict[str, Json] = {}
         height = 0
+        read_key = self._value_key if self._value_keys is not None and self._value_keys(path) else self._key
         while not _is(event := next(self._events), "MappingEnd"):
-            key, at = self._key(event), _place(event)
+            key, at = read_key(event), _place(event)
             node = self._node(next(self._events), (*path, key), depth)
             if key in fields:
                 self.duplicates.append(Duplicate((*path, key), place.children[key].line, at.line))
@@ -142,6 +154,13 @@ class _Builder:
         if text is None:
             self._refuse("a key is a mapping or a list; keys are text", event)
         return text
+
+    def _value_key(self, event: Any) -> str:
+        # A key has no place of its own in paths, and what stands in it is seen by no rule about keys.
+        rule, self._value_keys = self._value_keys, None
+        value = self._node(event, (), 0).value
+        self._value_keys = rule
+        return ValueKey(canonical_json(value).decode(), value)
 
     def _alias(self, event: Any, depth: int) -> _Node:
         if event.anchor not in self._anchors:

@@ -15,12 +15,14 @@ from stepflow_sdk.runtime.config import (
     HttpCommandConfig,
     HttpConfig,
     InProcessConfig,
+    MockConfig,
     PluginConfig,
     StdioConfig,
 )
 from stepflow_sdk.runtime.plugins.builtin import BuiltinPlugin
 from stepflow_sdk.runtime.plugins.http import http_command_plugin, http_plugin
 from stepflow_sdk.runtime.plugins.inprocess import MemoryServer, inprocess_plugin
+from stepflow_sdk.runtime.plugins.mock import MockPlugin
 from stepflow_sdk.runtime.plugins.plugin import Plugin
 from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
 from stepflow_sdk.runtime.routes import Route, Rule
@@ -141,6 +143,8 @@ def _configured(name: str, plugin: PluginConfig, config: Config, step_timeout: f
                 health_check=plugin.health_check,
                 step_timeout=step_timeout,
             )
+        case MockConfig():
+            return MockPlugin(name, plugin.components)
         case InProcessConfig():
             return inprocess_plugin(name, _imported(name, plugin.server, config.file), step_timeout=step_timeout)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from stepflow_sdk.runtime.plugins.http import HealthCheck
+from stepflow_sdk.runtime.plugins.mock import MockComponent
 from stepflow_sdk.runtime.routes import Route
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "HttpCommandConfig",
     "HttpConfig",
     "InProcessConfig",
+    "MockConfig",
     "PluginConfig",
     "StdioConfig",
 ]
@@ -74,7 +76,14 @@ class InProcessConfig:
     server: str
 
 
-PluginConfig: TypeAlias = BuiltinConfig | StdioConfig | HttpConfig | HttpCommandConfig | InProcessConfig
+@dataclass(frozen=True, slots=True)
+class MockConfig:
+    """``type: mock``: components that look their output up by their input, by path with a leading slash."""
+
+    components: Mapping[str, MockComponent]
+
+
+PluginConfig: TypeAlias = BuiltinConfig | StdioConfig | HttpConfig | HttpCommandConfig | InProcessConfig | MockConfig
 """How a plugin is reached."""
 
 

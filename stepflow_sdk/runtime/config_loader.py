@@ -10,6 +10,7 @@ from stepflow_sdk.flows import Document, did_you_mean, parse_path, read_document
 from stepflow_sdk.flows.values import PathParts, plain
 from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig
 from stepflow_sdk.runtime.config_fields import Fields
+from stepflow_sdk.runtime.config_mock import has_value_keys, read_mock
 from stepflow_sdk.runtime.config_stepflow import read_stepflow
 from stepflow_sdk.runtime.routes import Condition, Route, Router, Rule
 
@@ -20,11 +21,10 @@ CONFIG_NAMES: Final = ("stepflow-config.yml", "stepflow-config.yaml", "stepflow_
 
 _KEYS: Final = ("plugins", "routes", "workingDirectory", "stateStore", "storageConfig")
 _WITHOUT_EFFECT: Final = ("retry", "blobApi", "leaseManager", "recovery")
-_SUPPORTED: Final = "'builtin', 'stepflow' and 'inprocess'"
+_SUPPORTED: Final = "'builtin', 'stepflow', 'mock' and 'inprocess'"
 _KNOWN_TYPES: Final = ("builtin", "stepflow", "inprocess", "mcp", "mock", "grpc", "nats")
 _TYPE_HINTS: Final = {
     "mcp": "MCP servers are not supported yet",
-    "mock": "mock components are not supported yet; use 'inprocess' with a server of your own",
     "grpc": "gRPC came with 0.12 and is not supported; use 'stepflow'",
     "nats": "NATS came with 0.12 and is not supported; use 'stepflow'",
     "python": "upstream has no such type either; use 'stepflow'",
@@ -91,7 +91,7 @@ def _read(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Document 
     try:
         if isinstance(source, Mapping):
             return None, plain(source)
-        document = read_document(source)
+        document = read_document(source, value_keys=has_value_keys)
     except (InvalidDocument, InvalidValue) as error:
         raise InvalidConfig(str(error)) from None
     return document, document.value
@@ -126,6 +126,8 @@ def _read_plugin(fields: Fields, name: str, environ: Mapping[str, str]) -> Plugi
             return BuiltinConfig()
         case "stepflow":
             return read_stepflow(fields, name, environ)
+        case "mock":
+            return read_mock(fields, name)
         case "inprocess":
             fields.only(("type", "server"))
             fields.need("server", "server: my_package.my_module:server")

@@ -33,7 +33,8 @@ def failure_of(error: WireError, step_id: str, component: str, *, wrap: bool) ->
     if isinstance(error, ServerLost):
         return _told(error.flow_code, step_id, component, [error.message], error.data)
     if wrap and not isinstance(error, RemoteError):
-        return _told(TRANSPORT, step_id, component, [error.message], error.data)
+        # What a component of the runtime itself says stands among the details, where upstream has it.
+        return _told(TRANSPORT, step_id, component, [error.message], error.data, details=[error.message])
     return Failure(error.code, error.message, error.data)
 
 
@@ -61,9 +62,11 @@ def flow_result(outcome: Any) -> FlowResult:
     return FlowResultSuccess(outcome)
 
 
-def _told(code: int, step_id: str, component: str, causes: Sequence[str], data: Any = None) -> Failure:
+def _told(
+    code: int, step_id: str, component: str, causes: Sequence[str], data: Any = None, *, details: Sequence[str] = ()
+) -> Failure:
     message = f'step "{step_id}" failed'
-    attachments = [f"Component: {component}", f"Component execution failed for step '{step_id}'"]
+    attachments = [f"Component: {component}", f"Component execution failed for step '{step_id}'", *details]
     stack: list[dict[str, Any]] = [{"error": message, "attachments": attachments}]
     stack += [{"error": cause} for cause in causes]
     told: dict[str, Any] = {"stack": stack}
