@@ -160,6 +160,24 @@ async def test_the_names_of_the_application_are_allowed_by_its_policy() -> None:
     assert (await execute(server, "/greet", {"name": "x"}, headers=headers))["result"]["output"] == "Hello, x!"
 
 
+async def test_requests_above_the_limit_are_told_to_come_again() -> None:
+    server = StepflowServer("busy", max_in_flight=1)
+    started, gate = asyncio.Event(), asyncio.Event()
+
+    @server.component
+    async def wait() -> str:
+        started.set()
+        await gate.wait()
+        return "done"
+
+    first = asyncio.ensure_future(execute(server, "/wait"))
+    await started.wait()
+    second = await request(server, body={"jsonrpc": "2.0", "id": 2, "method": "components/list", "params": {}})
+    assert (second.status, second.headers["retry-after"], second.json["error"]["code"]) == (503, "1", -32005)
+    gate.set()
+    assert (await first)["result"]["output"] == "done"
+
+
 async def test_a_websocket_is_closed() -> None:
     sent: list[Any] = []
 
