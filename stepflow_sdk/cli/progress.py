@@ -8,7 +8,7 @@ import msgspec
 from stepflow_sdk.flows import Failure
 from stepflow_sdk.flows.values import is_array, is_object
 from stepflow_sdk.protocol import FlowResultFailed
-from stepflow_sdk.runtime import ItemEnded, RunEnded, RunEvent, RunStarted, StepEnded, StepStarted
+from stepflow_sdk.runtime import ItemEnded, RunEnded, RunEvent, RunStarted, StepEnded, StepRetried, StepStarted
 
 __all__ = ["JsonProgress", "TextProgress", "causes"]
 
@@ -53,8 +53,10 @@ class TextProgress:
             case RunStarted():
                 self._run_started(event)
             case StepStarted():
-                if not self._depths.get(event.run_id):
+                if not self._depths.get(event.run_id) and event.attempt == 1:
                     self._line(f"  {'start':<9}{event.step_id:<{self._width}}  {event.component}")
+            case StepRetried():
+                self._step_retried(event)
             case StepEnded():
                 self._step_ended(event)
             case RunEnded():
@@ -78,14 +80,21 @@ class TextProgress:
         status = "default" if event.status == "completed" and event.failure is not None else event.status
         self.counts[status] = self.counts.get(status, 0) + 1
         word = "done" if status == "completed" else status
-        name = f"{event.step_id}[{event.item}]" if self._many.get(event.run_id) else event.step_id
-        line = f"{word:<9}{name:<{self._width}}  {event.seconds:8.3f} s"
+        line = f"{word:<9}{self._name(event):<{self._width}}  {event.seconds:8.3f} s"
         if event.failure is not None:
             line += f"  {_short(event.failure)}"
         elif event.reason:
             line += f"  {event.reason[:_LONGEST_MESSAGE]}"
         depth = self._depths.get(event.run_id, 0)
         self._tell(depth, line, nested=depth > 0, failure=event.failure is not None)
+
+    def _step_retried(self, event: StepRetried) -> None:
+        depth = self._depths.get(event.run_id, 0)
+        line = f"{'retry':<9}{self._name(event):<{self._width}}  in {event.delay:5.2f} s  {_short(event.failure)}"
+        self._tell(depth, line, nested=depth > 0, failure=True)
+
+    def _name(self, event: StepEnded | StepRetried) -> str:
+        return f"{event.step_id}[{event.item}]" if self._many.get(event.run_id) else event.step_id
 
     def _run_ended(self, event: RunEnded) -> None:
         self._many.pop(event.run_id, None)

@@ -16,6 +16,7 @@ _STYLES: Final = {
     "done": "green",
     "completed": "bold green",
     "default": "yellow",
+    "retry": "yellow",
     "skipped": "yellow",
     "failed": "bold red",
     "cancelled": "bold red",

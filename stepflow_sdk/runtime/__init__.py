@@ -4,11 +4,13 @@ from stepflow_sdk.runtime.blobs import Blob, BlobStore, MemoryBlobStore
 from stepflow_sdk.runtime.blocking import BlockingRuntime
 from stepflow_sdk.runtime.config import Config
 from stepflow_sdk.runtime.config_loader import find_config, load_config
-from stepflow_sdk.runtime.events import ItemEnded, RunEnded, RunEvent, RunStarted, StepEnded, StepStarted
+from stepflow_sdk.runtime.events import ItemEnded, RunEnded, RunEvent, RunStarted, StepEnded, StepRetried, StepStarted
 from stepflow_sdk.runtime.local import LocalRuntime
+from stepflow_sdk.runtime.retries import Backoff, RetryPolicy
 from stepflow_sdk.runtime.runs import ItemRecord, MemoryRunStore, RunRecord, RunStore, StepRecord
 
 __all__ = [
+    "Backoff",
     "Blob",
     "BlobStore",
     "BlockingRuntime",
@@ -18,6 +20,7 @@ __all__ = [
     "LocalRuntime",
     "MemoryBlobStore",
     "MemoryRunStore",
+    "RetryPolicy",
     "RunEnded",
     "RunEvent",
     "RunRecord",
@@ -25,6 +28,7 @@ __all__ = [
     "RunStore",
     "StepEnded",
     "StepRecord",
+    "StepRetried",
     "StepStarted",
     "find_config",
     "load_config",

@@ -25,6 +25,7 @@ from stepflow_sdk.runtime.plugins.inprocess import MemoryServer, inprocess_plugi
 from stepflow_sdk.runtime.plugins.mock import MockPlugin
 from stepflow_sdk.runtime.plugins.plugin import Plugin
 from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
+from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Route, Rule
 
 __all__ = ["Assembly", "Server", "from_config", "from_servers"]
@@ -41,6 +42,7 @@ class Assembly(NamedTuple):
 
     plugins: Mapping[str, Plugin]
     routes: Sequence[Route]
+    retry: RetryPolicy | None = None
 
 
 def from_servers(servers: Sequence[Server | Mapping[str, Server]], step_timeout: float | None) -> Assembly:
@@ -119,7 +121,7 @@ def from_config(config: Config, step_timeout: float | None) -> Assembly:
         InvalidConfig: A server in process cannot be imported.
     """
     plugins = {name: _configured(name, plugin, config, step_timeout) for name, plugin in config.plugins.items()}
-    return Assembly(plugins, config.routes)
+    return Assembly(plugins, config.routes, config.retry)
 
 
 def _configured(name: str, plugin: PluginConfig, config: Config, step_timeout: float | None) -> Plugin:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from stepflow_sdk.runtime.plugins.http import HealthCheck
 from stepflow_sdk.runtime.plugins.mock import MockComponent
+from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Route
 
 __all__ = [
@@ -95,6 +96,7 @@ class Config:
         plugins: By name.
         routes: Which components each of them serves.
         working_directory: Where servers run and relative paths start.
+        retry: What is done about steps that failed.
         file: Where it was read from.
         warnings: What was read and has no effect here.
         values: The configuration as it was written.
@@ -103,6 +105,7 @@ class Config:
     plugins: Mapping[str, PluginConfig]
     routes: tuple[Route, ...]
     working_directory: Path
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     file: Path | None = None
     warnings: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)

@@ -1,5 +1,6 @@
 """Reads the fields of a configuration, with an error that names the place of what is wrong."""
 
+import math
 from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
 
@@ -83,6 +84,15 @@ class Fields:
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             self.refuse(f"{key!r} of {self._what} is an integer from 0 up, not {describe(value)}", key)
         return value
+
+    def number(self, key: str) -> float | None:
+        """An optional number, not negative."""
+        value = self._fields.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
+            self.refuse(f"{key!r} of {self._what} is a number from 0 up, not {describe(value)}", key)
+        return float(value)
 
     def texts(self, key: str) -> list[str]:
         """An optional list of strings; numbers count as their text, as in ``args: [--port, 80]``."""

@@ -11,6 +11,7 @@ from stepflow_sdk.flows.values import PathParts, plain
 from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig
 from stepflow_sdk.runtime.config_fields import Fields
 from stepflow_sdk.runtime.config_mock import has_value_keys, read_mock
+from stepflow_sdk.runtime.config_retry import read_retry
 from stepflow_sdk.runtime.config_stepflow import read_stepflow
 from stepflow_sdk.runtime.routes import Condition, Route, Router, Rule
 
@@ -19,8 +20,8 @@ __all__ = ["CONFIG_NAMES", "find_config", "load_config"]
 CONFIG_NAMES: Final = ("stepflow-config.yml", "stepflow-config.yaml", "stepflow_config.yml", "stepflow_config.yaml")
 """What a configuration is called that is found without being named."""
 
-_KEYS: Final = ("plugins", "routes", "workingDirectory", "stateStore", "storageConfig")
-_WITHOUT_EFFECT: Final = ("retry", "blobApi", "leaseManager", "recovery")
+_KEYS: Final = ("plugins", "routes", "workingDirectory", "stateStore", "storageConfig", "retry")
+_WITHOUT_EFFECT: Final = ("blobApi", "leaseManager", "recovery")
 _SUPPORTED: Final = "'builtin', 'stepflow', 'mock' and 'inprocess'"
 _KNOWN_TYPES: Final = ("builtin", "stepflow", "inprocess", "mcp", "mock", "grpc", "nats")
 _TYPE_HINTS: Final = {
@@ -80,6 +81,7 @@ def load_config(
     return Config(
         plugins=plugins,
         routes=_read_routes(root, plugins),
+        retry=read_retry(root),
         working_directory=base / (root.text("workingDirectory") or ""),
         file=file,
         warnings=tuple(f"{key!r} has no effect in this runtime yet" for key in _WITHOUT_EFFECT if key in root),

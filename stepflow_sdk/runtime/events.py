@@ -9,7 +9,17 @@ from msgspec import Struct
 from stepflow_sdk.flows import Failure
 from stepflow_sdk.protocol import FlowResult
 
-__all__ = ["ItemEnded", "Observer", "RunEnded", "RunEvent", "RunStarted", "StepEnded", "StepStarted", "guarded"]
+__all__ = [
+    "ItemEnded",
+    "Observer",
+    "RunEnded",
+    "RunEvent",
+    "RunStarted",
+    "StepEnded",
+    "StepRetried",
+    "StepStarted",
+    "guarded",
+]
 
 _log = logging.getLogger("stepflow_sdk.runtime")
 
@@ -42,6 +52,28 @@ class StepStarted(Struct, frozen=True):
     attempt: int = 1
 
 
+class StepRetried(Struct, frozen=True):
+    """An attempt at a step has failed, and another one follows.
+
+    Attributes:
+        run_id: The run.
+        item: The index of the input, from 0.
+        step_id: The step.
+        component: Its component's path in the flow.
+        attempt: Which attempt failed, from 1.
+        failure: Why.
+        delay: Seconds until the next one.
+    """
+
+    run_id: str
+    item: int
+    step_id: str
+    component: str
+    attempt: int
+    failure: Failure
+    delay: float
+
+
 class StepEnded(Struct, frozen=True):
     """A step has ended.
 
@@ -51,9 +83,11 @@ class StepEnded(Struct, frozen=True):
         step_id: The step.
         component: Its component's path in the flow.
         status: ``completed``, ``failed`` or ``skipped``.
-        seconds: How long its component took; 0 for a step that failed before it was called.
+        seconds: How long its component took, with all attempts and the waits between them; 0 for a step that failed
+            before it was called.
         failure: Why it failed. It is there too when ``useDefault`` made a success of it.
         reason: Why it was skipped.
+        attempt: How often its component was called.
     """
 
     run_id: str
@@ -64,6 +98,7 @@ class StepEnded(Struct, frozen=True):
     seconds: float
     failure: Failure | None = None
     reason: str | None = None
+    attempt: int = 1
 
 
 class ItemEnded(Struct, frozen=True):
@@ -82,7 +117,7 @@ class RunEnded(Struct, frozen=True):
     seconds: float
 
 
-RunEvent: TypeAlias = RunStarted | StepStarted | StepEnded | ItemEnded | RunEnded
+RunEvent: TypeAlias = RunStarted | StepStarted | StepRetried | StepEnded | ItemEnded | RunEnded
 """Anything that an observer is told."""
 
 Observer: TypeAlias = Callable[[RunEvent], None]

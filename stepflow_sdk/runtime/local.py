@@ -26,6 +26,7 @@ from stepflow_sdk.runtime.events import Observer, guarded
 from stepflow_sdk.runtime.listing import list_components
 from stepflow_sdk.runtime.plugins.plugin import Host
 from stepflow_sdk.runtime.plugins.remote import STEP_SECONDS
+from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Router
 from stepflow_sdk.runtime.runs import MemoryRunStore, RunStore
 from stepflow_sdk.runtime.steps import StepCaller
@@ -56,6 +57,8 @@ class LocalRuntime:
         max_concurrency: Steps of one run that may be called at once, for runs that say nothing themselves.
         step_timeout: Seconds that a component may take, by default an hour; None for no limit. Its step then fails with
             the code of `RequestTimeout`.
+        retry: How often steps are tried again whose server was lost, and how long is waited before each try; by
+            default what the configuration says, else three times.
         blobs: Where blobs are kept; by default in memory.
         runs: Where the state of runs is kept; by default in memory.
 
@@ -71,6 +74,7 @@ class LocalRuntime:
         on_event: Observer | None = None,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
         step_timeout: float | None = STEP_SECONDS,
+        retry: RetryPolicy | None = None,
         blobs: BlobStore | None = None,
         runs: RunStore | None = None,
     ) -> None:
@@ -79,7 +83,9 @@ class LocalRuntime:
         self._assembly = from_servers(servers, step_timeout) if config is None else _assembly_of(config, step_timeout)
         self._router = Router(self._assembly.routes)
         self._blobs: BlobStore = MemoryBlobStore() if blobs is None else blobs
-        self._caller = StepCaller(self._router, self._assembly.plugins)
+        self._caller = StepCaller(
+            self._router, self._assembly.plugins, self._assembly.retry if retry is None else retry
+        )
         self._engine = Engine(
             self._caller,
             self._blobs,

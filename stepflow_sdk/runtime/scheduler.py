@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from stepflow_sdk.flows import Failure
 from stepflow_sdk.protocol import BlobId, FlowResult, FlowResultFailed, ObservabilityContext
-from stepflow_sdk.runtime.events import ItemEnded, Observer, StepEnded, StepStarted
+from stepflow_sdk.runtime.events import ItemEnded, Observer, StepEnded
 from stepflow_sdk.runtime.failures import Skipped, flow_result
 from stepflow_sdk.runtime.items import Item, Plan
 from stepflow_sdk.runtime.runs import ItemRecord, RunStore, StepRecord
@@ -120,22 +120,22 @@ class Scheduler:
         job = self._job
         step = job.plan.steps[index]
         input = item.take_input(index)
-        if self._observe is not None:
-            self._observe(StepStarted(job.run_id, item.index, step.id, step.component))
         began = time.perf_counter()
         ids = ObservabilityContext(None, None, job.run_id, job.flow_id, step.id)
-        outcome, failure = await self._caller.run(step, input, ids)
+        outcome, failure, attempt = await self._caller.run(step, input, ids, item=item.index, observer=self._observe)
         skipped = outcome if isinstance(outcome, Skipped) else None
         if skipped is not None:
             outcome = None
         status = "skipped" if skipped else "failed" if isinstance(outcome, Failure) else "completed"
         reason = skipped.reason if skipped else None
-        record = StepRecord(item.index, step.id, status, outcome, 1, reason)
+        record = StepRecord(item.index, step.id, status, outcome, attempt, reason)
         # Stored first: what depends on a result must never be ahead of it.
         await self._store.record_steps(job.run_id, (record,))
         if self._observe is not None:
             seconds = time.perf_counter() - began
-            self._observe(StepEnded(job.run_id, item.index, step.id, step.component, status, seconds, failure, reason))
+            self._observe(
+                StepEnded(job.run_id, item.index, step.id, step.component, status, seconds, failure, reason, attempt)
+            )
         await self._after(item, item.settle(index, outcome))
         await self._take_turns()
 
@@ -156,7 +156,7 @@ class Scheduler:
         if self._observe is not None:
             for index, failure in failed:
                 step = steps[index]
-                self._observe(StepEnded(run_id, item.index, step.id, step.component, "failed", 0.0, failure))
+                self._observe(StepEnded(run_id, item.index, step.id, step.component, "failed", 0.0, failure, None, 0))
 
     async def _end_item(self, item: Item) -> None:
         if self._active.pop(item.index, None) is None:

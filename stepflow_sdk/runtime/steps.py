@@ -2,18 +2,42 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import anyio
 
 from stepflow_sdk.errors import ComponentNotFound, ExpressionError, SkipStep, WireError
 from stepflow_sdk.flows import Failure, Step
 from stepflow_sdk.protocol import ObservabilityContext
+from stepflow_sdk.runtime.events import Observer, StepRetried, StepStarted
 from stepflow_sdk.runtime.failures import Skipped, failure_of, internal_failure, routing_failure
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Plugin
+from stepflow_sdk.runtime.retries import RetryBudget, RetryPolicy, Trouble, trouble_of
 from stepflow_sdk.runtime.routes import Router
 
-__all__ = ["StepCaller"]
+__all__ = ["StepCaller", "StepEnd"]
 
 _log = logging.getLogger("stepflow_sdk.runtime")
+
+
+class StepEnd(NamedTuple):
+    """What a step came to.
+
+    Attributes:
+        outcome: What its dependants see: a JSON value, a `Failure`, or `Skipped`.
+        failure: That of its last attempt, also when ``onError`` made a success of it.
+        attempt: How often its component was called.
+    """
+
+    outcome: Any
+    failure: Failure | None
+    attempt: int
+
+
+class _Attempt(NamedTuple):
+    value: Any
+    failure: Failure | None = None
+    trouble: Trouble = Trouble.FINAL
 
 
 class StepCaller:
@@ -22,11 +46,13 @@ class StepCaller:
     Args:
         router: Finds the plugin.
         plugins: By their names in the routes.
+        retry: What is done about steps that failed.
     """
 
-    def __init__(self, router: Router, plugins: Mapping[str, Plugin]) -> None:
+    def __init__(self, router: Router, plugins: Mapping[str, Plugin], retry: RetryPolicy | None = None) -> None:
         self.router = router
         self.plugins = plugins
+        self._retry = RetryPolicy() if retry is None else retry
 
     async def call(self, component: str, input: Any, ids: ObservabilityContext, *, attempt: int = 1) -> Any:
         """Call a component by its path in flows.
@@ -41,34 +67,60 @@ class StepCaller:
         target = self.router.route(component, input)
         return await self.plugins[target.plugin].execute(ComponentCall(target.component, input, attempt, ids))
 
-    async def run(self, step: Step, input: Any, ids: ObservabilityContext) -> tuple[Any, Failure | None]:
-        """Run a step.
+    async def run(
+        self, step: Step, input: Any, ids: ObservabilityContext, *, item: int = 0, observer: Observer | None = None
+    ) -> StepEnd:
+        """Run a step, as often as its failures and its ``onError`` allow; cancelling this ends a wait between two.
 
-        Returns:
-            What its dependants see (a JSON value, a `Failure`, or `Skipped`), and the failure of its execution, which
-            is there as well when ``onError`` made a success of it.
+        Args:
+            step: The step.
+            input: Its resolved input.
+            ids: The ids of its run, flow and step.
+            item: The index of the run's input.
+            observer: Told of each attempt.
         """
+        budget: RetryBudget | None = None
+        attempt = 1
+        while True:
+            if observer is not None:
+                observer(StepStarted(ids.run_id or "", item, step.id, step.component, attempt))
+            value, failure, trouble = await self._try(step, input, attempt, ids)
+            if failure is None:
+                return StepEnd(value, None, attempt)
+            if budget is None:
+                budget = RetryBudget(self._retry, step.on_error)
+            delay = budget.spend(trouble)
+            if delay is None:
+                return StepEnd(value, failure, attempt)
+            if observer is not None:
+                observer(StepRetried(ids.run_id or "", item, step.id, step.component, attempt, failure, delay))
+            await anyio.sleep(delay)
+            attempt += 1
+
+    async def _try(self, step: Step, input: Any, attempt: int, ids: ObservabilityContext) -> _Attempt:
         try:
             target = self.router.route(step.component, input)
         except (ComponentNotFound, ExpressionError) as error:
             # onError covers the execution of the component, not the search for it (section c.3).
             failure = routing_failure(error.message)
-            return failure, failure
+            return _Attempt(failure, failure)
         plugin = self.plugins[target.plugin]
+        trouble = Trouble.FINAL
         try:
-            return await plugin.execute(ComponentCall(target.component, input, 1, ids)), None
+            return _Attempt(await plugin.execute(ComponentCall(target.component, input, attempt, ids)))
         except SkipStep as skip:
-            return Skipped(skip.reason), None
+            return _Attempt(Skipped(skip.reason))
         except WireError as error:
             failure = failure_of(error, step.id, step.component, wrap=plugin.wraps_errors)
+            trouble = trouble_of(error, builtin=plugin.wraps_errors)
         except Exception as error:
             _log.exception("plugin %r failed on step %r", plugin.name, step.id)
             failure = internal_failure(step.id, step.component, f"{type(error).__name__}: {error}")
-        return _after_failure(step, failure), failure
+        return _Attempt(_after_failure(step, failure), failure, trouble)
 
 
 def _after_failure(step: Step, failure: Failure) -> Any:
-    """What a failed execution comes to; the one place that knows ``onError``."""
+    """What a failed execution comes to when it is not tried again."""
     if step.on_error is not None and step.on_error.action == "useDefault":
         return step.on_error.default_value
     return failure

@@ -13,6 +13,7 @@ from stepflow_sdk.flows import parse_yaml
 from stepflow_sdk_tests.cli.conftest import CONFIG, FLOW, CommandLine
 
 RUN = ("run", "--flow", "flow.yaml")
+QUICK_RETRY = "retry: {transportMaxRetries: 2, backoff: {type: constant, delayMs: 0}}\n"
 SHOP = ("--server", "shop:server")
 
 
@@ -189,7 +190,7 @@ def test_a_refused_configuration_exits_with_2_and_the_reason(cli: CommandLine, o
 
 
 def test_a_server_that_does_not_start_is_told_with_the_end_of_its_stderr(cli: CommandLine) -> None:
-    cli.write("stepflow-config.yml", CONFIG.replace("[-m, shop]", "[-m, chop]"))
+    cli.write("stepflow-config.yml", CONFIG.replace("[-m, shop]", "[-m, chop]") + "retry: {transportMaxRetries: 0}\n")
     done = cli(*RUN, "--input-json", '{"n": 4}')
     assert done.code == 1
     assert done.json["outcome"] == "failed"
@@ -214,6 +215,18 @@ def test_progress_as_json_has_one_event_a_line(cli: CommandLine) -> None:
     assert [event["event"] for event in events] == names
     assert len({event["run_id"] for event in events}) == 1
     assert events[2]["status"] == "completed"
+
+
+def test_attempts_that_failed_are_told_with_the_reason(cli: CommandLine) -> None:
+    cli.write("stepflow-config.yml", CONFIG.replace("[-m, shop]", "[-m, chop]") + QUICK_RETRY)
+    done = cli(*RUN, "--input-json", '{"n": 4}')
+    assert done.err.count("start    twice") == 1
+    assert done.err.count("retry    twice") == 2
+    assert done.err.count("failed   twice") == 1
+    lines = cli(*RUN, "--input-json", '{"n": 4}', "--json").err.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [event["attempt"] for event in events if event["event"] == "stepStarted"] == [1, 2, 3]
+    assert [event["attempt"] for event in events if event["event"] == "stepRetried"] == [1, 2]
 
 
 def test_quiet_says_nothing(cli: CommandLine) -> None:

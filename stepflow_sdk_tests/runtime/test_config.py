@@ -111,8 +111,8 @@ def test_a_configuration_from_python_is_checked_too(config: Any, said: str) -> N
 
 
 def test_keys_without_effect_are_warned_of() -> None:
-    config = load_config({"plugins": {}, "routes": {}, "retry": {"transportMaxRetries": 1}})
-    assert config.warnings == ("'retry' has no effect in this runtime yet",)
+    config = load_config({"plugins": {}, "routes": {}, "recovery": {"enabled": False}})
+    assert config.warnings == ("'recovery' has no effect in this runtime yet",)
 
 
 def test_a_file_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:

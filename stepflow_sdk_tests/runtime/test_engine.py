@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stepflow_sdk.errors import ComponentError, InvalidFlow, InvalidValue, RemoteError, ServerLost, SkipStep
 from stepflow_sdk.protocol import FlowResult, FlowResultFailed, FlowResultSuccess
-from stepflow_sdk.runtime import LocalRuntime, RunEnded, RunStarted, StepEnded
+from stepflow_sdk.runtime import LocalRuntime, RetryPolicy, RunEnded, RunStarted, StepEnded
 from stepflow_sdk_tests.runtime.components import server
 from stepflow_sdk_tests.runtime.scripted import Scripted, stack_of
 
@@ -135,7 +135,9 @@ async def test_a_lost_server_is_a_transport_error_that_names_step_and_component(
     async def lost(input: Any) -> Any:
         raise ServerLost("it ended with exit code 9")
 
-    outcome, _ = await run([step("s", component="/lost")], ref("s"), plugin=Scripted(lost=lost))
+    flow = {"steps": [step("s", component="/lost")], "output": ref("s")}
+    async with LocalRuntime(Scripted(lost=lost), retry=RetryPolicy(0)) as runtime:
+        outcome = await runtime.run(flow)
     assert isinstance(outcome, FlowResultFailed)
     assert (outcome.error.code, outcome.error.message) == (-32300, 'step "s" failed')
     stack = stack_of(outcome)

@@ -10,7 +10,7 @@ import pytest
 
 from stepflow_sdk.errors import DefinitionError, InvalidConfig, ServerLost
 from stepflow_sdk.protocol import FlowResultFailed
-from stepflow_sdk.runtime import LocalRuntime, load_config
+from stepflow_sdk.runtime import LocalRuntime, RetryPolicy, load_config
 from stepflow_sdk.runtime.config import HttpCommandConfig, HttpConfig
 from stepflow_sdk.runtime.plugins import remote
 from stepflow_sdk.runtime.plugins.http import HealthCheck, http_command_plugin, http_plugin
@@ -43,7 +43,8 @@ async def test_a_command_that_announces_its_port_is_driven_over_http(started: Lo
 
 @pytest.mark.parametrize(("end", "how"), [("/exit", "ended with exit code 3"), ("/kill", "was ended by SIGKILL")])
 async def test_a_step_whose_server_dies_fails_with_exit_code_and_last_words(end: str, how: str) -> None:
-    async with LocalRuntime(http_command_plugin("frail", PROGRAM, health_check=READY)) as runtime:
+    plugin = http_command_plugin("frail", PROGRAM, health_check=READY)
+    async with LocalRuntime(plugin, retry=RetryPolicy(0)) as runtime:
         outcome = await runtime.run({"steps": [{"id": "s", "component": end}], "output": {"$step": "s"}})
     assert isinstance(outcome, FlowResultFailed)
     assert (outcome.error.code, outcome.error.message) == (-32300, 'step "s" failed')

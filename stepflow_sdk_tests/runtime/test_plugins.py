@@ -11,7 +11,7 @@ import pytest
 
 from stepflow_sdk.errors import ResourceUnavailable, ServerLost
 from stepflow_sdk.protocol import FlowResultFailed
-from stepflow_sdk.runtime import LocalRuntime
+from stepflow_sdk.runtime import LocalRuntime, RetryPolicy
 from stepflow_sdk.runtime.plugins import remote
 from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
 from stepflow_sdk.server import StepflowServer
@@ -30,10 +30,9 @@ async def stdio() -> AsyncGenerator[LocalRuntime, None]:
 
 
 @pytest.mark.parametrize(("code", "how"), [(3, "ended with exit code 3"), (None, "was ended by SIGKILL")])
-async def test_a_step_whose_server_dies_fails_with_exit_code_and_last_words(
-    stdio: LocalRuntime, code: int | None, how: str
-) -> None:
-    outcome = await stdio.run(DIE, {"code": code})
+async def test_a_step_whose_server_dies_fails_with_exit_code_and_last_words(code: int | None, how: str) -> None:
+    async with LocalRuntime(COMMAND, retry=RetryPolicy(0)) as runtime:
+        outcome = await runtime.run(DIE, {"code": code})
     assert isinstance(outcome, FlowResultFailed)
     assert (outcome.error.code, outcome.error.message) == (-32300, 'step "s" failed')
     cause = stack_of(outcome)[-1]["error"]
@@ -119,7 +118,7 @@ async def test_a_server_of_another_protocol_is_refused(answer: str, said: str) -
 
 
 async def test_a_command_that_is_not_there_fails_its_steps_by_name() -> None:
-    async with LocalRuntime(["no-such-program"]) as runtime:
+    async with LocalRuntime(["no-such-program"], retry=RetryPolicy(0)) as runtime:
         outcome = await runtime.run(DIE)
     assert isinstance(outcome, FlowResultFailed)
     assert outcome.error.code == -32301
