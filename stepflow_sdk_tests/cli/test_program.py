@@ -24,7 +24,7 @@ def test_the_console_script_and_the_module_are_one_program(cli: CommandLine) -> 
     assert done.stdout == cli.process("--version").out == f"stepflow-sdk {stepflow_sdk.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["call"], ["list-components"], ["validate"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["call"], ["list-components"], ["validate"], ["test"]])
 def test_help_names_what_there_is(cli: CommandLine, command: list[str]) -> None:
     done = cli.process(*command, "--help")
     assert done.code == 0
