@@ -26,6 +26,7 @@ class Program:
     def __init__(self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
         self.name = name
         self.log: deque[str] = deque(maxlen=400)
+        self._family: dict[int, str] = {}
         self._port: int | None = None
         self._told = threading.Event()
         self.process = subprocess.Popen(
@@ -57,19 +58,20 @@ class Program:
 
     def kill(self) -> None:
         """Kill the program alone, without a word to its children."""
+        self._family |= descendants(self.process.pid)
         self.process.kill()
         self.process.wait(PATIENCE)
 
     def stop(self) -> None:
         """End the program, and what it started."""
-        family = descendants(self.process.pid)
+        self._family |= descendants(self.process.pid)
         if self.process.poll() is None:
             self._signal_group(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(10)
         self._signal_group(signal.SIGKILL)
         self.process.wait(PATIENCE)
-        for pid, started in family.items():
+        for pid, started in self._family.items():
             if start_time(pid) == started:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
