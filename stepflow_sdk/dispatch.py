@@ -134,7 +134,9 @@ class Dispatcher:
         service = self._service
         client = RuntimeClient(connection, self._profile)
         facts = Call(params.component, params.attempt, params.observability, client, service.values, service.state)
-        return BlockingContext(facts, service.loop) if spec.in_thread else StepflowContext(facts)
+        if spec.in_thread:
+            return BlockingContext(facts, service.loop, service.executor.waiting)
+        return StepflowContext(facts)
 
 
 def _answer_failure(connection: Connection, request: Request, error: BaseException, context: ContextBase[Any]) -> None:

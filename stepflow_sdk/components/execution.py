@@ -6,6 +6,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any
 
 from stepflow_sdk.components.spec import ComponentSpec
@@ -94,6 +95,10 @@ class Executor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._free = Lane()
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """For a ``def`` component that does nothing but wait inside the block: its thread does not count meanwhile."""
+        return self._threads.waiting()
 
     @property
     def unanswered(self) -> int:

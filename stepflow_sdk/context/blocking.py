@@ -1,7 +1,8 @@
 """The context of ``def`` components."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from stepflow_sdk.context.asynchronous import AnyFlow, BlobKind, StepflowContext
@@ -24,8 +25,14 @@ class BlockingContext(ContextBase[State]):
 
     __stepflow_injectable__: ClassVar[Literal["async", "thread"]] = "thread"
 
-    def __init__(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        call: Call,
+        loop: asyncio.AbstractEventLoop,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         super().__init__(call)
+        self._waiting = waiting
         self._async: StepflowContext[State] = StepflowContext(call)
         self._loop = loop
 
@@ -155,4 +162,6 @@ class BlockingContext(ContextBase[State]):
         self._async.end()
 
     def _wait(self, call: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+        # What is waited for may need a thread too: a flow whose steps are components of this very server.
+        with self._waiting():
+            return asyncio.run_coroutine_threadsafe(call, self._loop).result()

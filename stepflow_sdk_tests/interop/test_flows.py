@@ -114,10 +114,11 @@ def test_a_run_of_many_inputs_keeps_their_order(stage: Stage, limit: int | None)
     assert [outcome["result"]["data"] for outcome in outcomes] == list(range(20))
 
 
-def test_100_runs_at_once_with_calls_back_are_not_mixed_up(stage: Stage) -> None:
+@pytest.mark.parametrize("component", ["nested", "nested_blocking"])
+def test_100_runs_at_once_with_calls_back_are_not_mixed_up(stage: Stage, component: str) -> None:
     steps = [
         step("keep", "keep", {"n": INPUT}),
-        step("nested", "nested", {"flow": {"$literal": ECHO}, "input": {"$step": "keep", "path": "$.data"}}),
+        step("nested", component, {"flow": {"$literal": ECHO}, "input": {"$step": "keep", "path": "$.data"}}),
     ]
     flow = {"steps": steps, "output": {"$step": "nested"}}
     with ThreadPoolExecutor(100) as pool:

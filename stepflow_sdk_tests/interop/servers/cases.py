@@ -86,6 +86,11 @@ async def nested(flow: dict[str, Any], input: Any, ctx: StepflowContext) -> Any:
 
 
 @server.component
+def nested_blocking(flow: dict[str, Any], input: Any, ctx: BlockingContext) -> Any:
+    return ctx.evaluate_flow(flow, input)
+
+
+@server.component
 async def nested_or_why(flow: dict[str, Any], input: Any, ctx: StepflowContext) -> Any:
     try:
         return await ctx.evaluate_flow(flow, input)
