@@ -15,6 +15,8 @@ from stepflow_sdk.runtime.config import (
     HttpCommandConfig,
     HttpConfig,
     InProcessConfig,
+    McpConfig,
+    McpUrlConfig,
     MockConfig,
     PluginConfig,
     StdioConfig,
@@ -22,6 +24,7 @@ from stepflow_sdk.runtime.config import (
 from stepflow_sdk.runtime.plugins.builtin import BuiltinPlugin
 from stepflow_sdk.runtime.plugins.http import http_command_plugin, http_plugin
 from stepflow_sdk.runtime.plugins.inprocess import MemoryServer, inprocess_plugin
+from stepflow_sdk.runtime.plugins.mcp import mcp_command_plugin, mcp_url_plugin
 from stepflow_sdk.runtime.plugins.mock import MockPlugin
 from stepflow_sdk.runtime.plugins.plugin import Plugin
 from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
@@ -124,7 +127,9 @@ def from_config(config: Config, step_timeout: float | None) -> Assembly:
     return Assembly(plugins, config.routes, config.retry)
 
 
-def _configured(name: str, plugin: PluginConfig, config: Config, step_timeout: float | None) -> Plugin:
+def _configured(  # noqa: PLR0911  # one return a type
+    name: str, plugin: PluginConfig, config: Config, step_timeout: float | None
+) -> Plugin:
     match plugin:
         case BuiltinConfig():
             return BuiltinPlugin(name, working_directory=config.working_directory)
@@ -143,6 +148,23 @@ def _configured(name: str, plugin: PluginConfig, config: Config, step_timeout: f
                 working_directory=config.working_directory,
                 headers=plugin.headers,
                 health_check=plugin.health_check,
+                step_timeout=step_timeout,
+            )
+        case McpConfig():
+            return mcp_command_plugin(
+                name,
+                plugin.command,
+                env=plugin.env,
+                working_directory=config.working_directory,
+                tool_errors=plugin.tool_errors,
+                step_timeout=step_timeout,
+            )
+        case McpUrlConfig():
+            return mcp_url_plugin(
+                name,
+                plugin.url,
+                headers=plugin.headers,
+                tool_errors=plugin.tool_errors,
                 step_timeout=step_timeout,
             )
         case MockConfig():

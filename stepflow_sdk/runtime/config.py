@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from stepflow_sdk.runtime.plugins.http import HealthCheck
+from stepflow_sdk.runtime.plugins.mcp import ToolErrors
 from stepflow_sdk.runtime.plugins.mock import MockComponent
 from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Route
@@ -16,6 +17,8 @@ __all__ = [
     "HttpCommandConfig",
     "HttpConfig",
     "InProcessConfig",
+    "McpConfig",
+    "McpUrlConfig",
     "MockConfig",
     "PluginConfig",
     "StdioConfig",
@@ -84,7 +87,46 @@ class MockConfig:
     components: Mapping[str, MockComponent]
 
 
-PluginConfig: TypeAlias = BuiltinConfig | StdioConfig | HttpConfig | HttpCommandConfig | InProcessConfig | MockConfig
+@dataclass(frozen=True, slots=True)
+class McpConfig:
+    """``type: mcp`` with ``command``: an MCP server that is started as a subprocess.
+
+    Attributes:
+        command: The program and its arguments.
+        env: Its variables, beside those of the runtime.
+        tool_errors: What a result with ``isError`` does.
+    """
+
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    tool_errors: ToolErrors = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class McpUrlConfig:
+    """``type: mcp`` with ``url``, of this library alone: an MCP server that runs already, over streamable HTTP.
+
+    Attributes:
+        url: Where messages are POSTed.
+        headers: Sent with every request.
+        tool_errors: What a result with ``isError`` does.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    tool_errors: ToolErrors = "fail"
+
+
+PluginConfig: TypeAlias = (
+    BuiltinConfig
+    | StdioConfig
+    | HttpConfig
+    | HttpCommandConfig
+    | InProcessConfig
+    | MockConfig
+    | McpConfig
+    | McpUrlConfig
+)
 """How a plugin is reached."""
 
 

@@ -10,6 +10,7 @@ from stepflow_sdk.flows import Document, did_you_mean, parse_path, read_document
 from stepflow_sdk.flows.values import PathParts, plain
 from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig
 from stepflow_sdk.runtime.config_fields import Fields
+from stepflow_sdk.runtime.config_mcp import read_mcp
 from stepflow_sdk.runtime.config_mock import has_value_keys, read_mock
 from stepflow_sdk.runtime.config_retry import read_retry
 from stepflow_sdk.runtime.config_stepflow import read_stepflow
@@ -22,10 +23,9 @@ CONFIG_NAMES: Final = ("stepflow-config.yml", "stepflow-config.yaml", "stepflow_
 
 _KEYS: Final = ("plugins", "routes", "workingDirectory", "stateStore", "storageConfig", "retry")
 _WITHOUT_EFFECT: Final = ("blobApi", "leaseManager", "recovery")
-_SUPPORTED: Final = "'builtin', 'stepflow', 'mock' and 'inprocess'"
+_SUPPORTED: Final = "'builtin', 'stepflow', 'mcp', 'mock' and 'inprocess'"
 _KNOWN_TYPES: Final = ("builtin", "stepflow", "inprocess", "mcp", "mock", "grpc", "nats")
 _TYPE_HINTS: Final = {
-    "mcp": "MCP servers are not supported yet",
     "grpc": "gRPC came with 0.12 and is not supported; use 'stepflow'",
     "nats": "NATS came with 0.12 and is not supported; use 'stepflow'",
     "python": "upstream has no such type either; use 'stepflow'",
@@ -128,6 +128,8 @@ def _read_plugin(fields: Fields, name: str, environ: Mapping[str, str]) -> Plugi
             return BuiltinConfig()
         case "stepflow":
             return read_stepflow(fields, name, environ)
+        case "mcp":
+            return read_mcp(fields, name, environ)
         case "mock":
             return read_mock(fields, name)
         case "inprocess":

@@ -9,7 +9,7 @@ from stepflow_sdk.runtime.config_fields import Fields
 from stepflow_sdk.runtime.environment import substitute
 from stepflow_sdk.runtime.plugins.http import HealthCheck, check_url
 
-__all__ = ["read_stepflow"]
+__all__ = ["read_command", "read_stepflow", "read_texts"]
 
 _TRANSPORTS: Final = ("stdio", "http")
 _KEYS: Final = ("type", "transport", "command", "args", "env", "url", "headers", "healthCheck", "retry")
@@ -36,12 +36,12 @@ def read_stepflow(
     if transport == "stdio":
         _refuse_any(fields, name, _ONLY_OVER_HTTP, "has no meaning with transport: stdio")
         fields.need("command", "command: python")
-        return StdioConfig(_command(fields, environ), _texts(fields, "env", environ))
-    headers = _texts(fields, "headers", environ)
+        return StdioConfig(read_command(fields, environ), read_texts(fields, "env", environ))
+    headers = read_texts(fields, "headers", environ)
     if "url" not in fields:
         fields.need("command", "command: python, or url: http://127.0.0.1:8080 for a server that runs already")
-        env = _texts(fields, "env", environ)
-        return HttpCommandConfig(_command(fields, environ), env, _health_check(fields, name), headers)
+        env = read_texts(fields, "env", environ)
+        return HttpCommandConfig(read_command(fields, environ), env, _health_check(fields, name), headers)
     if "command" in fields:
         fields.refuse(f"plugin {name!r} has both 'url', for a server that runs, and 'command', for one to start")
     _refuse_any(fields, name, _ONLY_WITH_COMMAND, "has no meaning for a server that runs already, at a 'url'")
@@ -57,12 +57,14 @@ def _refuse_any(fields: Fields, name: str, keys: tuple[str, ...], why: str) -> N
             fields.refuse(f"{key!r} of plugin {name!r} {why}", key)
 
 
-def _command(fields: Fields, environ: Mapping[str, str]) -> tuple[str, ...]:
+def read_command(fields: Fields, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """``command`` and ``args``, with the variables of the environment filled in."""
     args = _filled(fields, "args", enumerate(fields.texts("args")), environ)
     return (fields.text("command") or "", *args.values())
 
 
-def _texts(fields: Fields, key: str, environ: Mapping[str, str]) -> dict[str, str]:
+def read_texts(fields: Fields, key: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """An object of strings, with the variables of the environment filled in."""
     filled = _filled(fields, key, fields.text_map(key).items(), environ)
     return {str(part): text for part, text in filled.items()}
 

@@ -59,7 +59,6 @@ def test_a_configuration_is_read(tmp_path: Path) -> None:
     [
         ("plugins:", "plugns:", 2, "unknown key 'plugns' of the configuration; did you mean 'plugins'"),
         ("    type: builtin", "    type: bultin", 4, "'bultin': did you mean 'builtin'"),
-        ("    type: builtin", "    type: mcp", 4, "MCP servers are not supported yet"),
         ("    type: builtin", "    typ: builtin", 3, "needs 'type'"),
         ("    type: builtin", "    type: 3", 4, "is a string, not the number 3"),
         ("    transport: stdio", "    transport: pipe", 7, "is 'stdio' or 'http', not 'pipe'"),

@@ -1,0 +1,179 @@
+"""The plugin for an MCP server, whose tools are components (section e.1 of the flow format)."""
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from stepflow_sdk.errors import InvalidConfig, ServerLost
+from stepflow_sdk.protocol.failures import sole_cause
+from stepflow_sdk.runtime.environment import child_environment
+from stepflow_sdk.runtime.plugins.mcp_link import McpLink
+from stepflow_sdk.runtime.plugins.plugin import ServerHandler
+from stepflow_sdk.runtime.plugins.remote import HANDSHAKE_SECONDS, STEP_SECONDS, RemotePlugin
+from stepflow_sdk.transports.announced import LAST_WORDS
+from stepflow_sdk.transports.stderr import StderrLog, open_stderr
+
+if TYPE_CHECKING:
+    from mcp.client._transport import TransportStreams
+
+__all__ = ["ToolErrors", "mcp_command_plugin", "mcp_url_plugin"]
+
+ToolErrors: TypeAlias = Literal["fail", "content"]
+"""What a result with ``isError: true`` does: fail its step, or be its output like any other, as upstream has it."""
+
+_CONNECT_SECONDS = 30.0
+
+
+def mcp_command_plugin(
+    name: str,
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    working_directory: str | os.PathLike[str] | None = None,
+    tool_errors: ToolErrors = "fail",
+    handshake_timeout: float = HANDSHAKE_SECONDS,
+    step_timeout: float | None = STEP_SECONDS,
+) -> RemotePlugin:
+    """A plugin that starts an MCP server when it is first needed and speaks on its stdin and stdout.
+
+    Args:
+        name: What messages and the log call the server.
+        command: The program and its arguments.
+        env: Variables for it, beside all those of this process, which MCP servers inherit.
+        working_directory: Where it runs; by default here.
+        tool_errors: See `ToolErrors`.
+        handshake_timeout: Seconds that the server has to answer ``initialize``.
+        step_timeout: Seconds that a tool has; None for no limit.
+
+    Raises:
+        InvalidConfig: The package ``mcp`` is not installed.
+    """
+    _require_mcp(name)
+
+    @asynccontextmanager
+    async def open_link(handler: ServerHandler) -> AsyncGenerator[McpLink, None]:
+        from mcp.client.stdio import StdioServerParameters, stdio_client
+
+        environment = {**os.environ, "PATH": child_environment({})["PATH"], **(env or {})}
+        program = StdioServerParameters(
+            command=command[0], args=list(command[1:]), env=environment, cwd=_directory(working_directory)
+        )
+        log = StderrLog(name)
+        async with open_stderr(log) as (stderr, stderr_ended):
+            client = stdio_client(program, errlog=stderr)
+            async with _started(name, command[0], client) as (read_stream, write_stream):
+                # The server has its own end of the pipe now; while this one is open, the pipe would have no end.
+                stderr.close()
+
+                async def ended() -> None:
+                    with anyio.move_on_after(LAST_WORDS):
+                        await stderr_ended.wait()
+
+                def describe_end() -> str:
+                    tail = log.tail().strip()
+                    said = f"; the end of its stderr:\n{tail}" if tail else ""
+                    return f"the server {name!r} ended, or closed its stdout{said}"
+
+                async with McpLink.open(
+                    name, handler, read_stream, write_stream, ended, describe_end, tool_errors == "fail"
+                ) as link:
+                    yield link
+
+    return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
+
+
+def mcp_url_plugin(
+    name: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    tool_errors: ToolErrors = "fail",
+    handshake_timeout: float = HANDSHAKE_SECONDS,
+    step_timeout: float | None = STEP_SECONDS,
+) -> RemotePlugin:
+    """A plugin for an MCP server that runs already and speaks streamable HTTP.
+
+    Args:
+        name: What messages call the server.
+        url: Where messages are POSTed, such as ``http://127.0.0.1:8000/mcp``.
+        headers: Sent with every request.
+        tool_errors: See `ToolErrors`.
+        handshake_timeout: Seconds that the server has to answer ``initialize``.
+        step_timeout: Seconds that a tool has; None for no limit.
+
+    Raises:
+        InvalidConfig: The package ``mcp`` is not installed.
+    """
+    _require_mcp(name)
+
+    @asynccontextmanager
+    async def open_link(handler: ServerHandler) -> AsyncGenerator[McpLink, None]:
+        import httpx2
+        from mcp.client.streamable_http import streamable_http_client
+
+        async def look(response: httpx2.Response) -> None:
+            # What the specification of MCP lets a server say when it no longer knows the session.
+            if response.status_code == 404 and "mcp-session-id" in response.request.headers:
+                handler.ended.set()
+
+        # How long an answer may take is said by the limit of the step.
+        limits = httpx2.Timeout(_CONNECT_SECONDS, read=None)
+        try:
+            async with (
+                httpx2.AsyncClient(
+                    headers=dict(headers or {}), timeout=limits, event_hooks={"response": [look]}
+                ) as client,
+                streamable_http_client(url, http_client=client) as (read_stream, write_stream),
+                McpLink.open(
+                    name,
+                    handler,
+                    read_stream,
+                    write_stream,
+                    anyio.lowlevel.checkpoint,
+                    lambda: f"the server {name!r} at {url} cannot be reached, or has ended the session",
+                    tool_errors == "fail",
+                ) as link,
+            ):
+                yield link
+        except Exception as error:
+            # A request that cannot be made ends the client, and with it everything here.
+            cause = sole_cause(error)
+            if not isinstance(cause, httpx2.HTTPError):
+                raise
+            said = f"{type(cause).__name__}: {cause}".strip(": ")
+            raise ServerLost(f"plugin {name!r}: the server at {url} cannot be reached: {said}") from None
+
+    return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
+
+
+@asynccontextmanager
+async def _started(
+    name: str,
+    program: str,
+    client: "AbstractAsyncContextManager[TransportStreams]",
+) -> "AsyncGenerator[TransportStreams, None]":
+    try:
+        streams = await client.__aenter__()
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else None
+        message = f"plugin {name!r} could not be started: cannot start {program!r}: {said or error}"
+        raise ServerLost(message, flow_code=-32301) from None
+    try:
+        yield streams
+    finally:
+        await client.__aexit__(*sys.exc_info())
+
+
+def _directory(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _require_mcp(name: str) -> None:
+    if find_spec("mcp") is None:
+        raise InvalidConfig(f"plugin {name!r} is an MCP server, which needs: pip install 'stepflow-sdk[mcp]'")
