@@ -1,30 +1,35 @@
 """``run``: runs a flow.
 
-The outcome goes to --output, or to stdout alone:
+The outcome goes to --output, or to stdout alone; with --inputs there is one for each input, one a line, in their order:
   {"outcome": "success", "result": …}
   {"outcome": "skipped", "reason": …}
   {"outcome": "failed", "error": {"code": …, "message": …, "data": …}}
   {"outcome": "invalid", "diagnostics": […]}      the flow was refused and nothing ran
 Steps are told on stderr as they start and end: as text, as JSON lines with --json, not at all with --quiet.
+With --inputs it is items that are told, and how many have ended.
 The exit code is 0 for success and skipped, 1 for the others (--exit-zero: 0 for failed, too), 2 for a wrong command
-line or configuration.
+line or configuration. One failed item of many is enough for 1.
 """
 
 import os
+from typing import NamedTuple
 
 from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
-from stepflow_sdk.cli.inputs import add_input, read_input
+from stepflow_sdk.cli.batch_progress import BatchProgress
+from stepflow_sdk.cli.inputs import add_input, add_value, given, read_input, read_object
+from stepflow_sdk.cli.lines import count_lines, open_lines, read_lines
 from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, check_writable, say
 from stepflow_sdk.cli.progress import JsonProgress, TextProgress, causes
 from stepflow_sdk.cli.targets import make_runtime
 from stepflow_sdk.cli.terminal import step_writer
-from stepflow_sdk.errors import InvalidFlow
+from stepflow_sdk.cli.variables import read_variables
+from stepflow_sdk.errors import InvalidFlow, InvalidValue
 from stepflow_sdk.flows import Flow, check_flow, load_flow, require_runnable
 from stepflow_sdk.flows.values import Json
 from stepflow_sdk.protocol import FlowError, FlowResult, FlowResultFailed
-from stepflow_sdk.runtime import LocalRuntime
 from stepflow_sdk.runtime.events import Observer
+from stepflow_sdk.runtime.overrides import apply_overrides
 
 __all__ = ["add_arguments", "execute"]
 
@@ -33,9 +38,19 @@ def add_arguments(parser: Parser) -> None:
     """Describe what the command takes."""
     parser.add_argument("--flow", metavar="FILE", help="the flow, a .yaml, .yml or .json file (needed)")
     add_target(parser)
-    add_input(parser)
+    add_input(parser, many=True)
+    add_value(parser, "variables", "values of the flow's variables by their names")
+    parser.add_argument(
+        "--env-variables",
+        action="store_true",
+        help="take variables that are not given from the environment: what the schema of a variable names as env_var, "
+        "or STEPFLOW_VAR_NAME; JSON, or else a text",
+    )
+    add_value(parser, "overrides", "changes to steps, by their ids")
     group = parser.add_argument_group("how it runs")
-    group.add_argument("--output", metavar="FILE", help="where the outcome goes; .yaml and .yml files get YAML")
+    group.add_argument(
+        "--output", metavar="FILE", help="where the outcome goes; .yaml and .yml files get YAML, but not with --inputs"
+    )
     group.add_argument("--max-concurrency", metavar="N", type=_count, help="steps that may run at once (default: 10)")
     group.add_argument("--exit-zero", action="store_true", help="exit with 0 when the flow failed")
     group.add_argument("--json", action="store_true", help="tell progress on stderr as JSON lines")
@@ -43,18 +58,43 @@ def add_arguments(parser: Parser) -> None:
     parser.set_defaults(parser=parser)
 
 
+class _How(NamedTuple):
+    """What a run is given beside its input."""
+
+    variables: dict[str, Json]
+    overrides: dict[str, Json] | None
+    max_concurrency: int | None
+
+
 def execute(options: Options, output: Output) -> int:
     """Run the flow and return the exit code."""
     file: str = options.parser.need(options, "flow", "--flow FILE")
+    _check_inputs(options)
     check_writable(options.output)
+    found = read_object(options, "overrides")
     try:
         flow = _checked(file)
+        if found is not None:
+            _check_overrides(flow, *found)
     except InvalidFlow as error:
         say(f"the flow is refused: {error}")
         output.write_value({"outcome": "invalid", "diagnostics": error.diagnostics}, options.output)
         return 1
+    variables = read_variables(options, flow, os.environ)
+    how = _How(variables, None if found is None else found[1], options.max_concurrency)
+    if options.inputs is None:
+        return _run_one(options, output, file, flow, how)
+    return _run_many(options, output, file, flow, how)
+
+
+def _run_one(options: Options, output: Output, file: str, flow: Flow, how: _How) -> int:
     runtime = make_runtime(options, file, on_event=_observer(options, flow))
-    result = run_to_end(_run(runtime, flow, read_input(options), options.max_concurrency))
+
+    async def run(input: Json) -> FlowResult:
+        async with runtime:
+            return await runtime.run(flow, input, **how._asdict())
+
+    result = run_to_end(run(read_input(options)))
     output.write_value(result, options.output)
     if options.output and not options.quiet:
         say(f"outcome  {options.output}")
@@ -65,9 +105,36 @@ def execute(options: Options, output: Output) -> int:
     return 0 if options.exit_zero else 1
 
 
-async def _run(runtime: LocalRuntime, flow: Flow, input: Json, max_concurrency: int | None) -> FlowResult:
-    async with runtime:
-        return await runtime.run(flow, input, max_concurrency=max_concurrency)
+def _run_many(options: Options, output: Output, file: str, flow: Flow, how: _How) -> int:
+    total = count_lines(options.inputs)
+    observer = _observer(options, flow) if options.json else BatchProgress(step_writer(), total)
+    runtime = make_runtime(options, file, on_event=None if options.quiet else observer)
+
+    async def run() -> int:
+        with open_lines(output, options.output) as write:
+            async with runtime:
+                return await runtime.run_stream(flow, read_lines(options.inputs), write, **how._asdict())
+
+    failed = run_to_end(run())
+    if options.output and not options.quiet:
+        say(f"outcomes {options.output}")
+    return 1 if failed and not options.exit_zero else 0
+
+
+def _check_inputs(options: Options) -> None:
+    if options.inputs is None:
+        return
+    if ways := given(options):
+        raise UsageError(f"--inputs is for many and --{ways[0].replace('_', '-')} for one; give one of them")
+    if options.output is not None and options.output.lower().endswith((".yaml", ".yml")):
+        raise UsageError(f"--output {options.output}: the outcomes of --inputs are JSON lines; name it .jsonl")
+
+
+def _check_overrides(flow: Flow, flag: str, overrides: dict[str, Json]) -> None:
+    try:
+        require_runnable(apply_overrides(flow, overrides), refuse_errors=True)
+    except InvalidValue as error:
+        raise UsageError(f"{flag}: {error.message.removeprefix('overrides: ')}") from None
 
 
 def _checked(file: str) -> Flow:

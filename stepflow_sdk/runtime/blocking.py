@@ -1,6 +1,6 @@
 """The runtime for programs without an event loop, and for notebooks that have one of their own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -84,6 +84,30 @@ class BlockingRuntime:
             self._runtime.run_batch,
             flow,
             inputs,
+            variables=variables,
+            overrides=overrides,
+            max_concurrency=max_concurrency,
+            run_id=run_id,
+        )
+        return self._running.call(run)
+
+    def run_stream(
+        self,
+        flow: "FlowSource",
+        inputs: Iterable[Any],
+        on_outcome: Callable[[FlowResult], None],
+        *,
+        variables: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        max_concurrency: int | None = None,
+        run_id: str | None = None,
+    ) -> int:
+        """See `LocalRuntime.run_stream`; ``on_outcome`` is called in the thread of the event loop."""
+        run = partial(
+            self._runtime.run_stream,
+            flow,
+            inputs,
+            on_outcome,
             variables=variables,
             overrides=overrides,
             max_concurrency=max_concurrency,

@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,10 +157,22 @@ class Engine:
             ResourceUnavailable: Runs are nested deeper than 64 levels, or `cancel` was called.
         """
         results: dict[int, FlowResult] = {}
-        accepted = await self._accept(flow, inputs, options, flow_id)
-        if await self._execute(accepted, results) == "cancelled":
-            raise ResourceUnavailable(f"the run {accepted.record.run_id} was cancelled")
+        await self.run_each(flow, inputs, options, results.__setitem__, flow_id=flow_id)
         return [results[index] for index in range(len(results))]
+
+    async def run_each(
+        self,
+        flow: Flow,
+        inputs: Iterable[Any],
+        options: RunOptions,
+        on_result: Callable[[int, FlowResult], None],
+        *,
+        flow_id: str | None = None,
+    ) -> None:
+        """Run a flow on inputs and tell the index of each and its outcome when it ends; see `run`."""
+        accepted = await self._accept(flow, inputs, options, flow_id)
+        if await self._execute(accepted, on_result) == "cancelled":
+            raise ResourceUnavailable(f"the run {accepted.record.run_id} was cancelled")
 
     async def submit(
         self, flow: Flow, inputs: Sequence[Any], options: RunOptions, *, flow_id: str | None = None
@@ -229,11 +241,11 @@ class Engine:
 
     async def _execute_alone(self, accepted: "_Accepted") -> None:
         try:
-            await self._execute(accepted, {})
+            await self._execute(accepted, lambda _index, _result: None)
         except Exception:  # nobody waits for it, and its end must not be that of the runtime
             _log.exception("the run %s ended with a bug", accepted.record.run_id)
 
-    async def _execute(self, accepted: "_Accepted", results: dict[int, FlowResult]) -> str:
+    async def _execute(self, accepted: "_Accepted", on_result: Callable[[int, FlowResult], None]) -> str:
         record = accepted.record
         active = self._active[record.run_id]
         job = Job(
@@ -244,7 +256,7 @@ class Engine:
             count=record.items,
             variables=record.variables or {},
             max_concurrency=record.max_concurrency or self._max_concurrency,
-            on_result=results.__setitem__,
+            on_result=on_result,
         )
         scheduler = Scheduler(job, self._caller, self.runs, self._observe)
         began = time.perf_counter()

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -24,6 +24,7 @@ from stepflow_sdk.runtime.config_loader import load_config
 from stepflow_sdk.runtime.engine import DEFAULT_MAX_CONCURRENCY, Engine, RunOptions
 from stepflow_sdk.runtime.events import Observer, guarded
 from stepflow_sdk.runtime.listing import list_components
+from stepflow_sdk.runtime.ordering import InOrder
 from stepflow_sdk.runtime.plugins.plugin import Host
 from stepflow_sdk.runtime.plugins.remote import STEP_SECONDS
 from stepflow_sdk.runtime.retries import RetryPolicy
@@ -227,21 +228,44 @@ class LocalRuntime:
             InvalidFlow: As for `run`.
             InvalidValue: As for `run`.
         """
-        self._require_running()
-        loaded = load_flow(flow)
-        self._check(loaded)
-        options = RunOptions(
-            variables={} if variables is None else plain(variables),
-            overrides=None if overrides is None else plain(overrides),
-            max_concurrency=max_concurrency,
-            run_id=run_id,
-        )
-        if isinstance(inputs, (str, bytes, Mapping)):
-            kind = type(inputs).__name__  # pyright: ignore[reportUnknownArgumentType]  # of whatever is in it
-            raise InvalidValue(f"inputs are a list with one input for each item, not an instance of {kind}")
+        loaded = await self._prepare(flow, inputs)
+        options = _options(variables, overrides, max_concurrency, run_id)
         items = [plain(input) for input in inputs] if isinstance(inputs, Sequence) else map(plain, inputs)
-        flow_id = await self._engine.store_flow(loaded)
-        return [_owned(result) for result in await self._engine.run(loaded, items, options, flow_id=flow_id)]
+        return [_owned(result) for result in await self._engine.run(loaded, items, options, flow_id=loaded.id)]
+
+    async def run_stream(
+        self,
+        flow: FlowSource,
+        inputs: Iterable[Any],
+        on_outcome: Callable[[FlowResult], None],
+        *,
+        variables: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        max_concurrency: int | None = None,
+        run_id: str | None = None,
+    ) -> int:
+        """Run a flow on more inputs than there is memory for, and return how many of them failed.
+
+        Args:
+            flow: A path, a document or a flow.
+            inputs: JSON values. The next one is asked for when there is room for it, and at most a thousand are
+                under way at once, so what they come from may be endless; it must not block for long.
+            on_outcome: Is called with each outcome, in the order of the inputs, as soon as it and those before it
+                are there; on the event loop, so it must not block for long. What it raises ends the run.
+            variables: The values of the flow's variables, for all.
+            overrides: Changes to its steps, for all.
+            max_concurrency: Steps that may be called at once, over all inputs.
+            run_id: The run's id, a UUID; by default a new one.
+
+        Raises:
+            InvalidFlow: As for `run`.
+            InvalidValue: As for `run`; for an input, those before it may have run.
+        """
+        loaded = await self._prepare(flow, inputs)
+        options = _options(variables, overrides, max_concurrency, run_id)
+        in_order = InOrder(lambda result: on_outcome(_owned(result)))
+        await self._engine.run_each(loaded, map(plain, inputs), options, in_order, flow_id=loaded.id)
+        return in_order.failed
 
     async def put_blob(self, data: Any, type: BlobType | str = BlobType.data) -> BlobId:
         """Store a JSON value and return its id, the SHA-256 of its canonical text (section f of the flow format).
@@ -275,6 +299,16 @@ class LocalRuntime:
         self._require_running()
         return await list_components(self._router, self._assembly.plugins)
 
+    async def _prepare(self, source: FlowSource, inputs: Iterable[Any]) -> Flow:
+        self._require_running()
+        flow = load_flow(source)
+        self._check(flow)
+        if isinstance(inputs, (str, bytes, Mapping)):
+            kind = type(inputs).__name__  # pyright: ignore[reportUnknownArgumentType]  # of whatever is in it
+            raise InvalidValue(f"inputs are a list with one input for each item, not an instance of {kind}")
+        await self._engine.store_flow(flow)
+        return flow
+
     def _check(self, flow: Flow) -> None:
         if flow.id not in self._checked:
             require_runnable(flow, refuse_errors=True)
@@ -285,6 +319,20 @@ class LocalRuntime:
     def _require_running(self) -> None:
         if self._exit is None:
             raise DefinitionError("the runtime is not running: use it inside `async with` (or `with`)")
+
+
+def _options(
+    variables: Mapping[str, Any] | None,
+    overrides: Mapping[str, Any] | None,
+    max_concurrency: int | None,
+    run_id: str | None,
+) -> RunOptions:
+    return RunOptions(
+        variables={} if variables is None else plain(variables),
+        overrides=None if overrides is None else plain(overrides),
+        max_concurrency=max_concurrency,
+        run_id=run_id,
+    )
 
 
 def _owned(result: FlowResult) -> FlowResult:

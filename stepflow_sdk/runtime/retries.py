@@ -88,16 +88,17 @@ def trouble_of(error: WireError, *, builtin: bool = False) -> Trouble:
 
     Args:
         error: What the plugin raised.
-        builtin: Whether a component of the runtime's own raised it: its transport cannot be what failed.
+        builtin: Whether a component of the runtime's own raised it: a code of the transport is that of a nested flow
+            then, whose steps have had their retries.
     """
     if isinstance(error, RemoteError):
         if error.code in _TRANSPORT_CODES:
             return Trouble.FINAL if builtin else Trouble.TRANSPORT
         return Trouble.COMPONENT if error.code in _COMPONENT_CODES else Trouble.FINAL
-    if builtin:
-        return Trouble.FINAL
     if isinstance(error, ServerLost):
         return Trouble.TRANSPORT
+    if builtin:
+        return Trouble.FINAL
     if isinstance(error, ComponentError):
         own_exception = is_object(error.data) and "exception" in error.data
         return Trouble.COMPONENT if error.retryable or own_exception else Trouble.FINAL

@@ -110,7 +110,7 @@ class _Run:
 
 
 class MemoryRunStore:
-    """Keeps runs as long as the process lives.
+    """Keeps runs as long as the process lives, but no outcomes of inputs that come one by one: nobody counted them.
 
     Args:
         max_ended: How many runs that have ended are remembered; the oldest are forgotten first.
@@ -137,7 +137,8 @@ class MemoryRunStore:
     async def end_item(self, run_id: str, item: ItemRecord) -> None:
         """See `RunStore.end_item`."""
         run = self._runs[run_id]
-        run.items.append(item)
+        if run.record.items is not None:
+            run.items.append(item)
         if not self._keep_steps:
             run.steps.pop(item.item, None)
 

@@ -24,6 +24,11 @@ _TURNS = 64
 """After so many steps a worker lets everything else on the event loop have a turn."""
 
 
+_WINDOW = 1000
+"""Of inputs that come one by one, so many are under way at once: an item that takes long holds up the outcomes of those
+behind it, and these wait in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a scheduler has to do.
@@ -90,7 +95,7 @@ class Scheduler:
     async def _work(self) -> None:
         while await self._find_work():
             _, index, item = heappop(self._ready)
-            more = self._ready or not self._exhausted
+            more = self._ready or self._has_room()
             if more and self._workers < self._job.max_concurrency and self._tasks is not None:
                 self._workers += 1
                 self._tasks.start_soon(self._work)
@@ -98,10 +103,17 @@ class Scheduler:
         self._workers -= 1
 
     async def _find_work(self) -> bool:
-        while not self._ready and not self._exhausted:
+        while not self._ready and self._has_room():
             await self._begin_item()
             await self._take_turns()
         return bool(self._ready)
+
+    def _has_room(self) -> bool:
+        """Whether another item can begin; when none can, a worker ends, and that of an earlier item goes on."""
+        if self._exhausted or self._job.count is not None or not self._active:
+            return not self._exhausted
+        # Items begin in their order, so the first one is the earliest that has not ended.
+        return self._begun - next(iter(self._active)) < _WINDOW
 
     async def _begin_item(self) -> None:
         try:
