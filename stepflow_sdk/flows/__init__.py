@@ -6,6 +6,7 @@ from stepflow_sdk.flows.canonical import blob_id, canonical_json
 from stepflow_sdk.flows.checks import check_flow, require_runnable
 from stepflow_sdk.flows.diagnostics import Diagnostic, did_you_mean
 from stepflow_sdk.flows.document import Flow, OnError, Step
+from stepflow_sdk.flows.drawing import as_dot, as_mermaid
 from stepflow_sdk.flows.expressions import Expression, referenced_steps, resolve
 from stepflow_sdk.flows.files import read_document
 from stepflow_sdk.flows.json_text import parse_json
@@ -13,6 +14,7 @@ from stepflow_sdk.flows.loader import load_flow, parse_flow
 from stepflow_sdk.flows.outcomes import Failure, Needs, Scope
 from stepflow_sdk.flows.paths import follow, format_path, parse_path
 from stepflow_sdk.flows.source import Document, ValueKey
+from stepflow_sdk.flows.svg import as_svg
 from stepflow_sdk.flows.values import MISSING, PENDING, UNKNOWN
 from stepflow_sdk.flows.variables import VariableDeclaration
 from stepflow_sdk.flows.yaml_dump import dump_yaml
@@ -37,6 +39,9 @@ __all__ = [
     "Value",
     "ValueKey",
     "VariableDeclaration",
+    "as_dot",
+    "as_mermaid",
+    "as_svg",
     "blob_id",
     "canonical_json",
     "check_flow",

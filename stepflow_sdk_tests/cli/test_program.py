@@ -24,12 +24,12 @@ def test_the_console_script_and_the_module_are_one_program(cli: CommandLine) -> 
     assert done.stdout == cli.process("--version").out == f"stepflow-sdk {stepflow_sdk.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["call"], ["list-components"], ["validate"], ["test"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["call"], ["list-components"], ["validate"], ["test"], ["visualize"]])
 def test_help_names_what_there_is(cli: CommandLine, command: list[str]) -> None:
     done = cli.process(*command, "--help")
     assert done.code == 0
     assert "usage: stepflow-sdk" in done.out
-    assert "--flow" in done.out or "--server" in done.out
+    assert "--flow" in done.out or "--server" in done.out or "FLOW" in done.out
 
 
 def test_no_command_at_all_shows_the_help_and_is_a_usage_error(cli: CommandLine) -> None:
