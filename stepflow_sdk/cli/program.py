@@ -22,7 +22,7 @@ INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
 _COMMANDS: Final = {
-    "run": "run a flow on one input and print its outcome",
+    "run": "run a flow, on one input or many, and print what comes of it",
     "call": "call one component and print its output",
     "list-components": "list the components that flows can use",
     "validate": "check a flow, and its configuration, without running it",
