@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from stepflow_sdk.errors import InvalidConfig, InvalidDocument, InvalidFlow
-from stepflow_sdk.flows import MISSING, Document, Flow, load_flow, read_document, require_runnable
+from stepflow_sdk.flows import MISSING, Document, Flow, is_mock_behaviors, load_flow, read_document, require_runnable
+from stepflow_sdk.flows.files import MAX_FILE_BYTES
 from stepflow_sdk.flows.rewriting import replace_outputs
 from stepflow_sdk.flows.values import Json, is_object
 from stepflow_sdk.runtime.config import Config
@@ -127,9 +128,12 @@ def update_case_file(file: CaseFile, outputs: Mapping[int, Json]) -> None:
         outputs: The new outputs, by the index of the case.
 
     Raises:
-        InvalidDocument: The file cannot be read, changed or written.
+        InvalidDocument: The file cannot be read, changed or written, or its cases are others by now.
     """
     path = file.path.resolve()
+    # Somebody may have edited the file while its cases ran.
+    if _read(file.path).cases != file.cases:
+        raise InvalidDocument(f"{file.path}: its cases have changed since they were read, so none is updated")
     try:
         # Without a translation of line ends, which are to stay what they are.
         text = path.read_bytes().decode("utf-8")
@@ -169,20 +173,20 @@ def _walk(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_ENTERED)
         for name in sorted(names):
-            if name.lower().endswith(_EXTENSIONS):
-                yield Path(place, name)
+            if name.lower().endswith(_EXTENSIONS) and (path := Path(place, name)).is_file():
+                yield path
 
 
 def _read(path: Path) -> CaseFile:
     try:
-        return _cases_of(path, read_document(path))
+        return _cases_of(path, read_document(path, value_keys=is_mock_behaviors))
     except InvalidDocument as error:
         return CaseFile(path, problem=str(error))
 
 
 def _read_if_tested(path: Path) -> CaseFile | None:
     try:
-        document = read_document(path)
+        document = read_document(path, value_keys=is_mock_behaviors)
     except InvalidDocument as error:
         # Folders hold much that is not ours; what speaks of test cases was meant to be run.
         return CaseFile(path, problem=str(error)) if _speaks_of_cases(path) else None
@@ -197,7 +201,8 @@ def _read_if_tested(path: Path) -> CaseFile | None:
 
 def _speaks_of_cases(path: Path) -> bool:
     try:
-        text = path.read_bytes()
+        with path.open("rb") as stream:
+            text = stream.read(MAX_FILE_BYTES)
     except OSError:
         return False
     return b"test" in text and b"cases" in text
