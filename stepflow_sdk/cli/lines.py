@@ -72,13 +72,20 @@ def open_lines(output: Output, file: str | None) -> Generator[Callable[[Any], No
         # Without a buffer: whoever follows the file sees what is done, also of a run that is interrupted.
         stream = Path(file).open("wb", buffering=0)  # noqa: SIM115  (closed below; only its opening is a wrong usage)
     except OSError as error:
-        raise UsageError(f"--output {file}: cannot be written: {error.strerror or error}") from None
+        raise _unwritable(file, error) from None
 
     def write(value: Any) -> None:
-        stream.write(_line(value))
+        try:
+            stream.write(_line(value))
+        except OSError as error:
+            raise _unwritable(file, error) from None
 
     with stream:
         yield write
+
+
+def _unwritable(file: str, error: OSError) -> UsageError:
+    return UsageError(f"--output {file}: cannot be written: {error.strerror or error}")
 
 
 def _line(value: Any) -> bytes:

@@ -58,6 +58,26 @@ def test_the_outcomes_of_many_inputs_go_to_a_file(cli: CommandLine) -> None:
     assert "out.jsonl" in done.err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+def test_a_file_that_takes_no_more_outcomes_ends_the_run(cli: CommandLine) -> None:
+    cli.write("in.jsonl", '{"n": 1}\n' * 10)
+    done = cli(*RUN, "--inputs", "in.jsonl", "--output", "/dev/full")
+    assert (done.code, done.out) == (2, "")
+    assert "--output /dev/full: cannot be written: No space left" in done.err
+
+
+def test_a_reader_that_goes_away_ends_the_run(cli: CommandLine) -> None:
+    cli.write("in.jsonl", '{"n": 1}\n' * 100_000)
+    command = [sys.executable, "-m", "stepflow_sdk", *RUN, "--inputs", "in.jsonl", "--quiet"]
+    with subprocess.Popen(command, cwd=cli.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 1
+
+
 def test_no_inputs_give_no_outcomes(cli: CommandLine) -> None:
     cli.write("in.jsonl", "\n")
     done = cli(*RUN, "--inputs", "in.jsonl")
