@@ -13,9 +13,9 @@ from stepflow_sdk.flows.json_text import parse_json
 from stepflow_sdk.flows.loader import load_flow, parse_flow
 from stepflow_sdk.flows.outcomes import Failure, Needs, Scope
 from stepflow_sdk.flows.paths import follow, format_path, parse_path
-from stepflow_sdk.flows.source import Document, ValueKey
+from stepflow_sdk.flows.source import Document
 from stepflow_sdk.flows.svg import as_svg
-from stepflow_sdk.flows.values import MISSING, PENDING, UNKNOWN
+from stepflow_sdk.flows.values import MISSING, PENDING, UNKNOWN, ValueKey, is_mock_behaviors
 from stepflow_sdk.flows.variables import VariableDeclaration
 from stepflow_sdk.flows.yaml_dump import dump_yaml
 from stepflow_sdk.flows.yaml_text import parse_yaml
@@ -49,6 +49,7 @@ __all__ = [
     "dump_yaml",
     "follow",
     "format_path",
+    "is_mock_behaviors",
     "load_flow",
     "parse_flow",
     "parse_json",

@@ -10,7 +10,7 @@ from stepflow_sdk.flows.document import Flow
 from stepflow_sdk.flows.files import read_document
 from stepflow_sdk.flows.flow_parser import read_flow
 from stepflow_sdk.flows.source import Document
-from stepflow_sdk.flows.values import plain
+from stepflow_sdk.flows.values import is_mock_behaviors, plain
 
 
 def load_flow(source: str | os.PathLike[str] | Mapping[str, Any] | Document | Flow) -> Flow:
@@ -32,7 +32,7 @@ def load_flow(source: str | os.PathLike[str] | Mapping[str, Any] | Document | Fl
     if not isinstance(source, (str, os.PathLike)):
         return parse_flow(source)
     try:
-        document = read_document(source)
+        document = read_document(source, value_keys=is_mock_behaviors)
     except InvalidDocument as error:
         raise _unreadable(error) from None
     return read_flow(document.value, source=document, duplicates=document.duplicates)

@@ -4,12 +4,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from stepflow_sdk.flows.canonical import canonical_json
 from stepflow_sdk.flows.json_text import parse_json
 from stepflow_sdk.flows.source import Document, unreadable
-from stepflow_sdk.flows.values import Json
+from stepflow_sdk.flows.values import Json, is_mock_behaviors
 from stepflow_sdk.flows.yaml_dump import dump_yaml
 from stepflow_sdk.flows.yaml_text import parse_yaml
 
@@ -40,7 +41,7 @@ def replace_outputs(text: str, outputs: Mapping[int, Json], *, is_json: bool) ->
     """
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     body = text.removeprefix("\ufeff")
-    read: Callable[[str], Document] = parse_json if is_json else parse_yaml
+    read: Callable[[str], Document] = parse_json if is_json else partial(parse_yaml, value_keys=is_mock_behaviors)
     wanted = read(body).value
     for index, output in outputs.items():
         # A copy for each case: two of them may be one object, by an alias.

@@ -23,24 +23,6 @@ class Place:
         self.children: dict[str | int, Place] = {}
 
 
-class ValueKey(str):
-    """A key that stands for any JSON value; its text is that of the value, so that ``1`` and ``"1"`` are two keys.
-
-    Attributes:
-        value: The value.
-    """
-
-    __slots__ = ("value",)
-
-    value: Json
-
-    def __new__(cls, text: str, value: Json) -> "ValueKey":
-        """A key with this text for this value."""
-        key = super().__new__(cls, text)
-        key.value = value
-        return key
-
-
 class Duplicate(NamedTuple):
     """A key that an object of the text has twice; the last value counts, at the place of the first."""
 

@@ -37,6 +37,39 @@ UNKNOWN: Final = Sentinel.UNKNOWN
 Missing: TypeAlias = Literal[Sentinel.MISSING]
 
 
+class ValueKey(str):
+    """A key that stands for any JSON value; its text is that of the value, so that ``1`` and ``"1"`` are two keys.
+
+    Attributes:
+        value: The value.
+    """
+
+    __slots__ = ("value",)
+
+    value: Json
+
+    def __new__(cls, text: str, value: Json) -> "ValueKey":
+        """A key with this text for this value."""
+        key = super().__new__(cls, text)
+        key.value = value
+        return key
+
+
+def is_mock_behaviors(path: PathParts) -> bool:
+    """Whether the keys of the mapping at this place are values: the inputs of a mock component (section e.1).
+
+    The place is one in a configuration, or in the configuration that the tests of a flow hold.
+    """
+    match path:
+        case ("test", "config" | "stepflow_config", *rest):
+            return is_mock_behaviors(tuple(rest))
+        case ("plugins", _, "components", _, str(key)):
+            # Misspelt, it is to be refused for its name and not for its keys.
+            return key.startswith("behav")
+        case _:
+            return False
+
+
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
     """Whether a JSON value is an object."""
     return isinstance(value, dict)
@@ -127,7 +160,7 @@ class _Copier:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _refused(f"the key {key!r} is {describe(key)}; keys are strings"[:200], path)
-            copied[_text(key, path)] = self.copy(item, (*path, key))
+            copied[key if isinstance(key, ValueKey) else _text(key, path)] = self.copy(item, (*path, key))
         return copied
 
 

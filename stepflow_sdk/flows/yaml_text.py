@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from stepflow_sdk.flows.canonical import canonical_json
-from stepflow_sdk.flows.source import Document, Duplicate, Place, ValueKey, unreadable
-from stepflow_sdk.flows.values import MAX_DEPTH, MAX_NODES, Json, PathParts, describe
+from stepflow_sdk.flows.source import Document, Duplicate, Place, unreadable
+from stepflow_sdk.flows.values import MAX_DEPTH, MAX_NODES, Json, PathParts, ValueKey, describe
 from stepflow_sdk.flows.yaml_scalars import read_scalar
 
 _CORE: Final = "tag:yaml.org,2002:"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stepflow_sdk.errors import InvalidConfig, InvalidDocument, InvalidFlow
-from stepflow_sdk.flows import MISSING, Document, Flow, load_flow, read_document, require_runnable
+from stepflow_sdk.flows import MISSING, Document, Flow, is_mock_behaviors, load_flow, read_document, require_runnable
 from stepflow_sdk.flows.files import MAX_FILE_BYTES
 from stepflow_sdk.flows.rewriting import replace_outputs
 from stepflow_sdk.flows.values import Json, is_object
@@ -179,14 +179,14 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _read(path: Path) -> CaseFile:
     try:
-        return _cases_of(path, read_document(path))
+        return _cases_of(path, read_document(path, value_keys=is_mock_behaviors))
     except InvalidDocument as error:
         return CaseFile(path, problem=str(error))
 
 
 def _read_if_tested(path: Path) -> CaseFile | None:
     try:
-        document = read_document(path)
+        document = read_document(path, value_keys=is_mock_behaviors)
     except InvalidDocument as error:
         # Folders hold much that is not ours; what speaks of test cases was meant to be run.
         return CaseFile(path, problem=str(error)) if _speaks_of_cases(path) else None

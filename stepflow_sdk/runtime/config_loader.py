@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from stepflow_sdk.errors import InvalidConfig, InvalidDocument, InvalidValue
-from stepflow_sdk.flows import Document, did_you_mean, parse_path, read_document
+from stepflow_sdk.flows import Document, did_you_mean, is_mock_behaviors, parse_path, read_document
 from stepflow_sdk.flows.values import PathParts, plain
 from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig
 from stepflow_sdk.runtime.config_fields import Fields
 from stepflow_sdk.runtime.config_mcp import read_mcp
-from stepflow_sdk.runtime.config_mock import has_value_keys, read_mock
+from stepflow_sdk.runtime.config_mock import read_mock
 from stepflow_sdk.runtime.config_retry import read_retry
 from stepflow_sdk.runtime.config_stepflow import read_stepflow
 from stepflow_sdk.runtime.routes import Condition, Route, Router, Rule
@@ -93,7 +93,7 @@ def _read(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Document 
     try:
         if isinstance(source, Mapping):
             return None, plain(source)
-        document = read_document(source, value_keys=has_value_keys)
+        document = read_document(source, value_keys=is_mock_behaviors)
     except (InvalidDocument, InvalidValue) as error:
         raise InvalidConfig(str(error)) from None
     return document, document.value

@@ -3,25 +3,15 @@
 from typing import Any, Final
 
 from stepflow_sdk.flows import ValueKey, did_you_mean
-from stepflow_sdk.flows.values import PathParts, describe, is_integer, is_object
+from stepflow_sdk.flows.values import describe, is_integer, is_object
 from stepflow_sdk.protocol import FlowError, FlowResultFailed, FlowResultSkipped, FlowResultSuccess
 from stepflow_sdk.runtime.config import MockConfig
 from stepflow_sdk.runtime.config_fields import Fields
 from stepflow_sdk.runtime.plugins.mock import Behavior, Behaviors, MockComponent
 
-__all__ = ["has_value_keys", "read_mock"]
+__all__ = ["read_mock"]
 
 _OUTCOMES: Final = ("success", "failed", "skipped")
-
-
-def has_value_keys(path: PathParts) -> bool:
-    """Whether the keys of the mapping at this place of a configuration are values: the inputs of ``behaviors``."""
-    match path:
-        case ("plugins", _, "components", _, str(key)):
-            # Misspelt, it is to be refused for its name and not for its keys.
-            return key.startswith("behav")
-        case _:
-            return False
 
 
 def read_mock(fields: Fields, name: str) -> MockConfig:

@@ -247,6 +247,43 @@ def test_the_configuration_of_a_test_is_found(
     assert (done.code, done.out.splitlines()[-1]) == (0, "1 passed in 1 file")
 
 
+MOCKED = """\
+steps: [{id: s, component: /ask, input: {$input: $}}]
+output: {$step: s}
+test:
+  config:
+    plugins:
+      model:
+        type: mock
+        components:
+          /ask:
+            input_schema: {}
+            output_schema: {}
+            behaviors:
+              {question: why}: {outcome: success, result: because}
+              ? [1, {deep: [null]}]
+              : {outcome: success, result: listed}
+              1: {outcome: success, result: one}
+              "1": {outcome: success, result: text}
+    routes:
+      "/{*component}": [{plugin: model}]
+  cases:
+    - {name: object, input: {question: why}, output: {outcome: success, result: because}}
+    - {name: list, input: [1, {deep: [null]}], output: {outcome: success, result: listed}}
+    - {name: number, input: 1, output: {outcome: success, result: one}}
+    - {name: text, input: "1", output: {outcome: success, result: wrong}}
+"""
+
+
+def test_a_configuration_in_the_flow_may_mock_components_by_any_input(cli: CommandLine) -> None:
+    path = cli.write("flow.yaml", MOCKED)
+    done = cli("test", "flow.yaml", "--json")
+    assert statuses(done) == {"object": "passed", "list": "passed", "number": "passed", "text": "failed"}
+    cli("test", "flow.yaml", "--update")
+    updated = MOCKED.replace("{outcome: success, result: wrong}", '{"outcome": "success", "result": "text"}')
+    assert path.read_text() == updated
+
+
 def test_a_configuration_on_the_command_line_wins(cli: CommandLine) -> None:
     cli.write("stepflow-config.test.yml", NOWHERE)
     cli.write("mine.yml", INLINE)

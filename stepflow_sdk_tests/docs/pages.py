@@ -23,9 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from stepflow_sdk.flows import load_flow, parse_json, parse_yaml, require_runnable
+from stepflow_sdk.flows import is_mock_behaviors, load_flow, parse_json, parse_yaml, require_runnable
 from stepflow_sdk.runtime import load_config
-from stepflow_sdk.runtime.config_mock import has_value_keys
 
 LEFT_ALONE = ("sh", "mermaid")
 _BLOCK = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
@@ -104,7 +103,7 @@ class Runner:
         return done.stdout
 
     def _check_yaml(self, block: Block) -> None:
-        document = parse_yaml(block.text, value_keys=has_value_keys)
+        document = parse_yaml(block.text, value_keys=is_mock_behaviors)
         value = document.value
         if not isinstance(value, dict) or value.keys().isdisjoint({"steps", "plugins"}):
             return
