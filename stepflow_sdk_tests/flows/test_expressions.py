@@ -239,11 +239,11 @@ class Referee:
     def part(self, value: Any, path: str, what: str = "Path") -> Any:
         flow = parse_flow({"output": {"$input": path}})
         shown = flow.to_json()["output"]["$input"]
-        for part in path.removeprefix("$").replace('"', "").strip("[]").split("][") if path != "$" else []:
-            if isinstance(value, list) and part.isdigit() and f"[{part}]" in path and int(part) < len(value):
+        for part in path.removeprefix("$").strip("[]").split("][") if path != "$" else []:
+            if isinstance(value, list) and part.isdigit() and int(part) < len(value):
                 value = value[int(part)]
-            elif isinstance(value, dict) and f'["{part}"]' in path and part in value:
-                value = value[part]
+            elif isinstance(value, dict) and part.startswith('"') and part.strip('"') in value:
+                value = value[part.strip('"')]
             else:
                 return Failure(-32200, f"{what} {shown} not found")
         return value
