@@ -122,7 +122,7 @@ def check_writable(file: str | None) -> None:
         return
     if os.path.isdir(file):  # noqa: PTH112  (it has no names that it cannot take)
         raise UsageError(f"--output {file}: is a directory")
-    if not os.path.isdir(Path(file).absolute().parent):  # noqa: PTH112
+    if not os.path.isdir(Path(file).absolute().parent):  # noqa: PTH112  (as above)
         raise UsageError(f"--output {file}: its directory does not exist")
 
 

@@ -87,14 +87,14 @@ def make_binder(
 
 # Most components take one of the two simple forms, whose binding is a matter of a quarter of a microsecond.
 def _whole_binder(function: Callable[..., Any], read: Callable[[Any], Any]) -> Bind:
-    def bind(raw: Any, path_params: Mapping[str, str], inject: Mapping[type, Any]) -> Bound:  # noqa: ARG001
+    def bind(raw: Any, path_params: Mapping[str, str], inject: Mapping[type, Any]) -> Bound:  # noqa: ARG001  (`Bind`)
         return functools.partial(function, read(raw))
 
     return bind
 
 
 def _fields_binder(function: Callable[..., Any], read: Callable[[Any], Any]) -> Bind:
-    def bind(raw: Any, path_params: Mapping[str, str], inject: Mapping[type, Any]) -> Bound:  # noqa: ARG001
+    def bind(raw: Any, path_params: Mapping[str, str], inject: Mapping[type, Any]) -> Bound:  # noqa: ARG001  (`Bind`)
         return functools.partial(function, *_astuple(read(raw)))
 
     return bind

@@ -112,44 +112,49 @@ def mcp_url_plugin(
     """
     _require_mcp(name)
 
-    @asynccontextmanager
-    async def open_link(handler: ServerHandler) -> AsyncGenerator[McpLink, None]:
-        import httpx2
-        from mcp.client.streamable_http import streamable_http_client
-
-        async def look(response: httpx2.Response) -> None:
-            # What the specification of MCP lets a server say when it no longer knows the session.
-            if response.status_code == 404 and "mcp-session-id" in response.request.headers:
-                handler.ended.set()
-
-        # How long an answer may take is said by the limit of the step.
-        limits = httpx2.Timeout(_CONNECT_SECONDS, read=None)
-        try:
-            async with (
-                httpx2.AsyncClient(
-                    headers=dict(headers or {}), timeout=limits, event_hooks={"response": [look]}
-                ) as client,
-                streamable_http_client(url, http_client=client) as (read_stream, write_stream),
-                McpLink.open(
-                    name,
-                    handler,
-                    read_stream,
-                    write_stream,
-                    anyio.lowlevel.checkpoint,
-                    lambda: f"the server {name!r} at {url} cannot be reached, or has ended the session",
-                    tool_errors == "fail",
-                ) as link,
-            ):
-                yield link
-        except Exception as error:
-            # A request that cannot be made ends the client, and with it everything here.
-            cause = sole_cause(error)
-            if not isinstance(cause, httpx2.HTTPError):
-                raise
-            said = f"{type(cause).__name__}: {cause}".strip(": ")
-            raise ServerLost(f"plugin {name!r}: the server at {url} cannot be reached: {said}") from None
+    def open_link(handler: ServerHandler) -> AbstractAsyncContextManager[McpLink]:
+        return _connected(name, url, headers or {}, handler, tool_errors)
 
     return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
+
+
+@asynccontextmanager
+async def _connected(
+    name: str, url: str, headers: Mapping[str, str], handler: ServerHandler, tool_errors: ToolErrors
+) -> AsyncGenerator[McpLink, None]:
+    """A link to a server at a URL."""
+    import httpx2
+    from mcp.client.streamable_http import streamable_http_client
+
+    async def look(response: httpx2.Response) -> None:
+        # What the specification of MCP lets a server say when it no longer knows the session.
+        if response.status_code == 404 and "mcp-session-id" in response.request.headers:
+            handler.ended.set()
+
+    # How long an answer may take is said by the limit of the step.
+    limits = httpx2.Timeout(_CONNECT_SECONDS, read=None)
+    try:
+        async with (
+            httpx2.AsyncClient(headers=dict(headers), timeout=limits, event_hooks={"response": [look]}) as client,
+            streamable_http_client(url, http_client=client) as (read_stream, write_stream),
+            McpLink.open(
+                name,
+                handler,
+                read_stream,
+                write_stream,
+                anyio.lowlevel.checkpoint,
+                lambda: f"the server {name!r} at {url} cannot be reached, or has ended the session",
+                tool_errors == "fail",
+            ) as link,
+        ):
+            yield link
+    except Exception as error:
+        # A request that cannot be made ends the client, and with it everything here.
+        cause = sole_cause(error)
+        if not isinstance(cause, httpx2.HTTPError):
+            raise
+        said = f"{type(cause).__name__}: {cause}".strip(": ")
+        raise ServerLost(f"plugin {name!r}: the server at {url} cannot be reached: {said}") from None
 
 
 @asynccontextmanager
