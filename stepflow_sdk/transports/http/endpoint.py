@@ -1,15 +1,15 @@
 """The ASGI endpoint: JSON-RPC by POST, sessions, and ``/health``."""
 
-import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 
 from msgspec import UNSET
 
-from stepflow_sdk.errors import InvalidRequest, NotFound, ParseError, RequestTimeout, ResourceUnavailable
+from stepflow_sdk.errors import InvalidRequest, NotFound, ParseError, ResourceUnavailable
 from stepflow_sdk.protocol import error_of
 from stepflow_sdk.protocol.codec import Envelope, Unreadable, encode_error, read_envelope
 from stepflow_sdk.transports.connection import Connection, Handler
+from stepflow_sdk.transports.http.body import read_body
 from stepflow_sdk.transports.http.exchange import Exchange
 from stepflow_sdk.transports.http.messages import Receive, Scope, Send, send_answer, send_refusal
 from stepflow_sdk.transports.http.policy import HttpPolicy, Refusal
@@ -88,7 +88,7 @@ class HttpEndpoint:
         headers = scope["headers"]
         self._policy.check_caller(headers)
         self._policy.check_content(headers)
-        body = await self._read(receive)
+        body = await read_body(receive, self._policy)
         try:
             envelope = read_envelope(body)
         except Unreadable as unreadable:
@@ -141,26 +141,6 @@ class HttpEndpoint:
         if instance is not None and instance.decode("latin-1") != self.instance_id:
             message = "this answer belongs to another process of the server, see Stepflow-Instance-Id"
             raise Refusal(421, InvalidRequest(message, data={"instance_id": self.instance_id}))
-
-    async def _read(self, receive: Receive) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        try:
-            while True:
-                async with asyncio.timeout(self._policy.body_timeout):
-                    message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Refusal(400, InvalidRequest("the client went away"))
-                body: bytes = message.get("body", b"")
-                size += len(body)
-                if size > self._policy.max_body_bytes:
-                    raise self._policy.too_long()
-                if not message.get("more_body", False):
-                    return b"".join([*parts, body]) if parts else body
-                parts.append(body)
-        except TimeoutError:
-            error = RequestTimeout("the body did not arrive in time", data={"timeout": self._policy.body_timeout})
-            raise Refusal(408, error, [(b"connection", b"close")]) from None
 
 
 def _path(scope: Scope) -> str:

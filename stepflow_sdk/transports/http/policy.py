@@ -84,17 +84,27 @@ class HttpPolicy:
             raise Refusal(401, AccessDenied("a valid bearer token is needed"), [(b"www-authenticate", b"Bearer")])
 
     def check_content(self, headers: Headers) -> None:
-        """Check what a POST carries and what it can take.
+        """Check what a POST of the protocol carries and what it can take.
 
         Raises:
             Refusal: 400, 415, 406 or 413.
         """
-        content_type = accept = length = coding = b""
+        if self.check_body(headers) != b"application/json":
+            raise Refusal(415, InvalidRequest('the content type must be "application/json"'))
+        if not _accepts(b",".join(value for name, value in headers if name == b"accept")):
+            message = 'the client must accept both "application/json" and "text/event-stream"'
+            raise Refusal(406, InvalidRequest(message))
+
+    def check_body(self, headers: Headers) -> bytes:
+        """Check the length of a body before it is read; returns its content type, in lower case, without parameters.
+
+        Raises:
+            Refusal: 400 or 413.
+        """
+        content_type = length = coding = b""
         for name, value in headers:
             if name == b"content-type":
                 content_type = value
-            elif name == b"accept":
-                accept += b"," + value
             elif name == b"content-length":
                 length = value
             elif name == b"transfer-encoding":
@@ -103,13 +113,9 @@ class HttpPolicy:
             # Two lengths are how a second request is smuggled past a proxy (RFC 9112, section 6.1).
             error = InvalidRequest("the body has both a length and a transfer coding")
             raise Refusal(400, error, [(b"connection", b"close")])
-        if content_type.partition(b";")[0].strip().lower() != b"application/json":
-            raise Refusal(415, InvalidRequest('the content type must be "application/json"'))
-        if not _accepts(accept):
-            message = 'the client must accept both "application/json" and "text/event-stream"'
-            raise Refusal(406, InvalidRequest(message))
         if length.isdigit() and int(length) > self.max_body_bytes:
             raise self.too_long()
+        return content_type.partition(b";")[0].strip().lower()
 
     def too_long(self) -> Refusal:
         """The refusal of a body above the limit."""
