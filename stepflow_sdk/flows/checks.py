@@ -125,10 +125,9 @@ class _Checker:
         self, node: StepReference, path: PathParts, seen: Mapping[str, int], holder: str | None
     ) -> None:
         place = (*path, "$step")
-        if node.step not in seen:
-            if holder is not None and node.step == holder:
-                self._add(_SELF_REFERENCE, place, f"step {holder[:60]!r} refers to itself", stepId=holder)
-                return
+        if holder is not None and node.step == holder:
+            self._add(_SELF_REFERENCE, place, f"step {holder[:60]!r} refers to itself", stepId=holder)
+        elif node.step not in seen:
             if node.step in self._ids:
                 hint = "it comes later in the list; a step can only refer to earlier ones"
             else:

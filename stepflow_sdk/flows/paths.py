@@ -9,7 +9,8 @@ from stepflow_sdk.flows.values import MISSING, Json, Missing, PathParts
 _INDEX: Final = re.compile(r"\[([0-9]{1,19})\]")
 _QUOTED: Final = re.compile(r"""\["(.*?)"\]|\['(.*?)'\]""", re.DOTALL)
 _NAME: Final = re.compile(r"\.([^.\[]*)")
-_NEEDS_QUOTES: Final = re.compile(r"[.\[\s]")
+# A name may hold blanks, but the orchestrator drops those at the end of a path.
+_NEEDS_QUOTES: Final = re.compile(r"[.\[]|\s\Z")
 
 
 def parse_path(text: str | None) -> PathParts:

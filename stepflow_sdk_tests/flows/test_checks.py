@@ -55,6 +55,12 @@ BAD = {"name": "n", "description": "d", "output": {"$step": "zz"}}
         ([], {"$variable": "w", "default": 1}, {"schemas": variables(v={})}, [(2004, "error", "$.output.$variable")]),
         ([step(component="x")], A, {}, [(2500, "error", "$.steps[0].component")]),
         ([step(), step()], A, {}, [(3000, "fatal", "$.steps[1].id")]),
+        (
+            [step(), step("a", A)],
+            A,
+            {},
+            [(3000, "fatal", "$.steps[1].id"), (3002, "fatal", "$.steps[1].input.$step")],
+        ),
         ([step(" \t")], {"$step": " \t"}, {}, [(3001, "fatal", "$.steps[0].id")]),
         ([step("a", [A])], A, {}, [(3002, "fatal", "$.steps[0].input[0].$step")]),
         ([step("b", A), step()], {"$step": "b"}, {}, [(3003, "fatal", "$.steps[0].input.$step")]),

@@ -48,7 +48,8 @@ def test_what_is_no_path_is_refused_with_the_place(text: str) -> None:
     [
         ((), "$"),
         (("a", 0), "$.a[0]"),
-        (("x y",), '$["x y"]'),
+        (("x y",), "$.x y"),
+        (("x ", "y"), '$["x "].y'),
         (("a.b", "c"), '$["a.b"].c'),
         (('"].',), "$['\"].']"),
         (("$a",), "$.$a"),
