@@ -111,11 +111,11 @@ class StepCaller:
         except SkipStep as skip:
             return _Attempt(Skipped(skip.reason))
         except WireError as error:
-            failure = failure_of(error, step.id, step.component, wrap=plugin.wraps_errors)
+            failure = failure_of(error, step.id, target.component, wrap=plugin.wraps_errors)
             trouble = trouble_of(error, builtin=plugin.wraps_errors)
         except Exception as error:
             _log.exception("plugin %r failed on step %r", plugin.name, step.id)
-            failure = internal_failure(step.id, step.component, f"{type(error).__name__}: {error}")
+            failure = internal_failure(step.id, target.component, f"{type(error).__name__}: {error}")
         return _Attempt(_after_failure(step, failure), failure, trouble)
 
 

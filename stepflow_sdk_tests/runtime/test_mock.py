@@ -83,7 +83,7 @@ async def test_an_internal_error_names_the_step_and_the_component(tmp_path: Path
         assert isinstance(failed, FlowResultFailed)
         assert (failed.error.code, failed.error.message) == (-32300, 'step "s" failed')
         attachments = stack_of(failed)[0]["attachments"]
-        assert attachments == ["Component: /mock/one", "Component execution failed for step 's'", said]
+        assert attachments == ["Component: /one", "Component execution failed for step 's'", said]
 
 
 async def test_a_mock_lists_its_components_with_their_schemas_and_names_the_nearest(tmp_path: Path) -> None:
