@@ -70,6 +70,7 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
         name=name,
         function=function,
         description=options.description if options.description is not None else docs.description,
+        takes_input=input_kind is not None,
         input_schema={} if input_kind is None else root_schema(input_kind),
         output_schema=root_schema(output_kind, "output"),
         is_async=signature.is_async,

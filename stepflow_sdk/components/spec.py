@@ -20,6 +20,7 @@ class ComponentSpec:
         name: A short name for people.
         function: The function, as it was decorated.
         description: What the component does, from its docstring or as given.
+        takes_input: Whether it has a use for an input; one without ignores what it is given.
         input_schema: JSON Schema (2020-12) of exactly the inputs that `bind` accepts.
         output_schema: JSON Schema of exactly the outputs that `encode` accepts.
         is_async: Whether a bound call gives a coroutine.
@@ -33,6 +34,7 @@ class ComponentSpec:
     name: str
     function: Callable[..., Any]
     description: str | None
+    takes_input: bool
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
     is_async: bool
