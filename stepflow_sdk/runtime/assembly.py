@@ -27,6 +27,7 @@ from stepflow_sdk.runtime.plugins.inprocess import MemoryServer, inprocess_plugi
 from stepflow_sdk.runtime.plugins.mcp import mcp_command_plugin, mcp_url_plugin
 from stepflow_sdk.runtime.plugins.mock import MockPlugin
 from stepflow_sdk.runtime.plugins.plugin import Plugin
+from stepflow_sdk.runtime.plugins.remote import STEP_SECONDS
 from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
 from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Route, Rule
@@ -120,9 +121,15 @@ def _words(command: str) -> list[str]:
 def from_config(config: Config, step_timeout: float | None) -> Assembly:
     """The plugins and routes of a configuration.
 
+    Args:
+        config: The configuration.
+        step_timeout: Seconds that a component has; the default gives way to what the configuration says.
+
     Raises:
         InvalidConfig: A server in process cannot be imported.
     """
+    if config.step_timeout is not None and step_timeout == STEP_SECONDS:
+        step_timeout = config.step_timeout
     plugins = {name: _configured(name, plugin, config, step_timeout) for name, plugin in config.plugins.items()}
     return Assembly(plugins, config.routes, config.retry)
 
@@ -132,7 +139,12 @@ def _configured(  # noqa: PLR0911  # one return a type
 ) -> Plugin:
     match plugin:
         case BuiltinConfig():
-            return BuiltinPlugin(name, working_directory=config.working_directory)
+            return BuiltinPlugin(
+                name,
+                working_directory=config.working_directory,
+                load_file_from=plugin.load_file_from,
+                openai=plugin.openai,
+            )
         case StdioConfig():
             directory = config.working_directory
             return stdio_plugin(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from stepflow_sdk.runtime.plugins.builtin_openai import OpenAiSettings
 from stepflow_sdk.runtime.plugins.http import HealthCheck
 from stepflow_sdk.runtime.plugins.mcp import ToolErrors
 from stepflow_sdk.runtime.plugins.mock import MockComponent
@@ -27,7 +28,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class BuiltinConfig:
-    """``type: builtin``."""
+    """``type: builtin``; its keys are of this library alone.
+
+    Attributes:
+        load_file_from: Directories below which ``/load_file`` may read, beside the working directory.
+        openai: What ``/openai`` asks.
+    """
+
+    load_file_from: tuple[Path, ...] = ()
+    openai: OpenAiSettings = field(default_factory=OpenAiSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,7 @@ class Config:
         routes: Which components each of them serves.
         working_directory: Where servers run and relative paths start.
         retry: What is done about steps that failed.
+        step_timeout: Seconds that a component has; None when nothing is said.
         file: Where it was read from.
         warnings: What was read and has no effect here.
         values: The configuration as it was written.
@@ -148,6 +158,7 @@ class Config:
     routes: tuple[Route, ...]
     working_directory: Path
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    step_timeout: float | None = None
     file: Path | None = None
     warnings: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)

@@ -8,7 +8,8 @@ from typing import Any, Final
 from stepflow_sdk.errors import InvalidConfig, InvalidDocument, InvalidValue
 from stepflow_sdk.flows import Document, did_you_mean, is_mock_behaviors, parse_path, read_document
 from stepflow_sdk.flows.values import PathParts, plain
-from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig
+from stepflow_sdk.runtime.config import Config, InProcessConfig, PluginConfig
+from stepflow_sdk.runtime.config_builtin import read_builtin
 from stepflow_sdk.runtime.config_fields import Fields
 from stepflow_sdk.runtime.config_mcp import read_mcp
 from stepflow_sdk.runtime.config_mock import read_mock
@@ -21,7 +22,7 @@ __all__ = ["CONFIG_NAMES", "find_config", "load_config"]
 CONFIG_NAMES: Final = ("stepflow-config.yml", "stepflow-config.yaml", "stepflow_config.yml", "stepflow_config.yaml")
 """What a configuration is called that is found without being named."""
 
-_KEYS: Final = ("plugins", "routes", "workingDirectory", "stateStore", "storageConfig", "retry")
+_KEYS: Final = ("plugins", "routes", "workingDirectory", "stateStore", "storageConfig", "retry", "stepTimeoutSecs")
 _WITHOUT_EFFECT: Final = ("blobApi", "leaseManager", "recovery")
 _SUPPORTED: Final = "'builtin', 'stepflow', 'mcp', 'mock' and 'inprocess'"
 _KNOWN_TYPES: Final = ("builtin", "stepflow", "inprocess", "mcp", "mock", "grpc", "nats")
@@ -82,6 +83,7 @@ def load_config(
         plugins=plugins,
         routes=_read_routes(root, plugins),
         retry=read_retry(root),
+        step_timeout=_read_step_timeout(root),
         working_directory=base / (root.text("workingDirectory") or ""),
         file=file,
         warnings=tuple(f"{key!r} has no effect in this runtime yet" for key in _WITHOUT_EFFECT if key in root),
@@ -106,6 +108,13 @@ def _check_store(root: Fields) -> None:
             store.refuse("the only type of store is 'inMemory' for now: nothing would be kept where this says")
 
 
+def _read_step_timeout(root: Fields) -> float | None:
+    seconds = root.number("stepTimeoutSecs")
+    if seconds == 0:
+        root.refuse("'stepTimeoutSecs' is more than 0: no step could end in no time", "stepTimeoutSecs")
+    return seconds
+
+
 # ---- plugins ----------------------------------------------------------------------------------------------------
 
 
@@ -124,8 +133,7 @@ def _read_plugin(fields: Fields, name: str, environ: Mapping[str, str]) -> Plugi
     kind = fields.text("type") or ""
     match kind:
         case "builtin":
-            fields.only(("type",))
-            return BuiltinConfig()
+            return read_builtin(fields, name, environ)
         case "stepflow":
             return read_stepflow(fields, name, environ)
         case "mcp":

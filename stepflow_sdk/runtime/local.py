@@ -29,8 +29,9 @@ from stepflow_sdk.runtime.plugins.plugin import Host
 from stepflow_sdk.runtime.plugins.remote import STEP_SECONDS
 from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Router
-from stepflow_sdk.runtime.runs import MemoryRunStore, RunStore
+from stepflow_sdk.runtime.runs import RunStore
 from stepflow_sdk.runtime.steps import StepCaller
+from stepflow_sdk.runtime.stores.memory_runs import MemoryRunStore
 
 __all__ = ["FlowSource", "LocalRuntime"]
 
@@ -56,8 +57,8 @@ class LocalRuntime:
         config: Plugins and routes instead of servers; the path of a configuration works too.
         on_event: Told what happens while flows run; see `RunEvent`.
         max_concurrency: Steps of one run that may be called at once, for runs that say nothing themselves.
-        step_timeout: Seconds that a component may take, by default an hour; None for no limit. Its step then fails with
-            the code of `RequestTimeout`.
+        step_timeout: Seconds that a component may take, by default what the configuration says, else an hour; None for
+            no limit. Its step then fails with the code of `RequestTimeout`.
         retry: How often steps are tried again whose server was lost, and how long is waited before each try; by
             default what the configuration says, else three times.
         blobs: Where blobs are kept; by default in memory.

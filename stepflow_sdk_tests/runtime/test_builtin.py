@@ -1,9 +1,9 @@
-from pathlib import Path
+import re
 from typing import Any
 
 import pytest
 
-from stepflow_sdk.errors import BlobNotFound, ComponentError, ComponentNotFound, InvalidInput, RemoteError
+from stepflow_sdk.errors import BlobNotFound, ComponentNotFound, InvalidInput, RemoteError
 from stepflow_sdk.protocol import FlowResultFailed
 from stepflow_sdk.runtime import LocalRuntime
 from stepflow_sdk_tests.runtime.scripted import stack_of
@@ -40,7 +40,12 @@ async def test_blobs_are_stored_and_read(local: LocalRuntime) -> None:
         ("map", {"workflow": {}, "items": 1}, "items"),
         ("map", {"workflow": [], "items": []}, "workflow"),
         ("iterate", {"flow": {"steps": 1}, "initial_input": 1}, "flow"),
+        ("map", {"workflow": {}, "items": [], "max_concurrency": 0}, "max_concurrency"),
+        ("iterate", {"flow": {}, "initial_input": 1, "max_iterations": -1}, "max_iterations"),
         ("load_file", {"path": "x", "format": "xml"}, "format"),
+        ("openai", {}, "messages"),
+        ("openai", {"messages": [{"role": "tool", "content": ""}]}, r"\$\.messages\[0\]\.role"),
+        ("openai", {"messages": [], "max_tokens": "many"}, "max_tokens"),
     ],
 )
 async def test_wrong_input_is_refused_at_once_as_a_failed_step(
@@ -52,41 +57,12 @@ async def test_wrong_input_is_refused_at_once_as_a_failed_step(
     outcome = await local.run({"steps": [step], "output": {"$step": "s"}})
     assert isinstance(outcome, FlowResultFailed)
     assert (outcome.error.code, outcome.error.message) == (-32300, 'step "s" failed')
-    assert said in stack_of(outcome)[-1]["error"]
+    assert re.search(said, stack_of(outcome)[-1]["error"])
 
 
 async def test_an_unknown_builtin_is_named_with_the_nearest(local: LocalRuntime) -> None:
     with pytest.raises(ComponentNotFound, match="did you mean '/put_blob'"):
         await local.execute("/builtin/putblob", {})
-
-
-async def test_files_are_read_by_their_extension(local: LocalRuntime, tmp_path: Path) -> None:
-    for name, text, format, data in (
-        ("a.json", '{"a": [1, 1.0]}', "json", {"a": [1, 1.0]}),
-        ("a.yaml", "a: yes\nb: 010\n", "yaml", {"a": "yes", "b": "010"}),
-        ("a.yml", "~", "yaml", None),
-        ("a.txt", "{}", "text", "{}"),
-        ("a.JSON", "{}", "text", "{}"),
-    ):
-        path = tmp_path / name
-        path.write_text(text)
-        loaded = await local.execute("/builtin/load_file", {"path": str(path)})
-        assert loaded["data"] == data
-        assert loaded["metadata"] == {"resolved_path": str(path.resolve()), "size_bytes": len(text), "format": format}
-    forced = await local.execute("/builtin/load_file", {"path": str(tmp_path / "a.txt"), "format": "json"})
-    assert forced["data"] == {}
-
-
-async def test_a_file_that_cannot_be_read_is_named(local: LocalRuntime, tmp_path: Path) -> None:
-    (tmp_path / "bad.json").write_text("{")
-    (tmp_path / "bad.txt").write_bytes(b"\xff")
-    for path, said in (
-        (tmp_path / "none", "No such file"),
-        (tmp_path / "bad.json", "bad.json"),
-        (tmp_path / "bad.txt", "UTF-8"),
-    ):
-        with pytest.raises(ComponentError, match=said):
-            await local.execute("/builtin/load_file", {"path": str(path)})
 
 
 async def test_a_stored_flow_is_evaluated_and_its_failure_is_data(local: LocalRuntime) -> None:

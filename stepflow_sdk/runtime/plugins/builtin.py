@@ -1,6 +1,6 @@
 """The builtin components (section d of the flow format)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from stepflow_sdk.errors import ComponentNotFound, InvalidInput
 from stepflow_sdk.flows import did_you_mean
 from stepflow_sdk.protocol import ObservabilityContext
 from stepflow_sdk.protocol.messages import ComponentInfo
-from stepflow_sdk.runtime.plugins import builtin_flows, builtin_values
+from stepflow_sdk.runtime.plugins import builtin_flows, builtin_openai, builtin_values
+from stepflow_sdk.runtime.plugins.builtin_files import FileLoader, LoadedFile, LoadFile
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
 
 __all__ = ["BuiltinPlugin"]
@@ -23,26 +24,37 @@ class _Component(msgspec.Struct, frozen=True):
 
 
 class BuiltinPlugin:
-    """Components that need no server: messages, blobs, files and nested flows.
+    """Components that need no server: messages, chat models, blobs, files and nested flows.
 
     Args:
         name: What messages call the plugin.
-        working_directory: Where ``/load_file`` starts; by default here.
+        working_directory: Where the paths of ``/load_file`` start, and below which its files are; by default here.
+        load_file_from: Directories below which there may be files too.
+        openai: What ``/openai`` asks.
     """
 
     wraps_errors = True
 
-    def __init__(self, name: str = "builtin", *, working_directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "builtin",
+        *,
+        working_directory: Path | None = None,
+        load_file_from: Sequence[Path] = (),
+        openai: builtin_openai.OpenAiSettings | None = None,
+    ) -> None:
         self.name = name
-        load_file = builtin_values.FileLoader(working_directory or Path())
+        load_file = FileLoader(working_directory or Path(), load_file_from)
+        self._chat = builtin_openai.ChatClient(openai or builtin_openai.OpenAiSettings())
         self._host: Host | None = None
         self._components = {
             "/create_messages": _Component(
                 builtin_values.CreateMessages, builtin_values.Messages, builtin_values.create_messages
             ),
+            "/openai": _Component(builtin_openai.OpenAi, builtin_openai.Reply, self._chat),
             "/put_blob": _Component(builtin_values.PutBlob, builtin_values.StoredBlob, builtin_values.put_blob),
             "/get_blob": _Component(builtin_values.GetBlob, builtin_values.BlobData, builtin_values.get_blob),
-            "/load_file": _Component(builtin_values.LoadFile, builtin_values.LoadedFile, load_file),
+            "/load_file": _Component(LoadFile, LoadedFile, load_file),
             "/eval": _Component(builtin_flows.Eval, builtin_flows.Evaluated, builtin_flows.evaluate),
             "/map": _Component(builtin_flows.Map, builtin_flows.Mapped, builtin_flows.map_flow),
             "/iterate": _Component(builtin_flows.Iterate, builtin_flows.Iterated, builtin_flows.iterate),
@@ -53,7 +65,8 @@ class BuiltinPlugin:
         self._host = host
 
     async def stop(self) -> None:
-        """See `Plugin.stop`: nothing was started."""
+        """See `Plugin.stop`: connections to chat models are closed."""
+        await self._chat.close()
 
     async def execute(self, call: ComponentCall) -> Any:
         """See `Plugin.execute`."""

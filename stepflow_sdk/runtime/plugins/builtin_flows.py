@@ -1,8 +1,8 @@
 """The builtin components that run nested flows."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from stepflow_sdk.errors import InvalidFlow, InvalidInput, RemoteError
 from stepflow_sdk.flows import Flow, parse_flow
@@ -45,7 +45,7 @@ class Map(Struct):
 
     workflow: Any
     items: list[Any]
-    max_concurrency: int | None = None
+    max_concurrency: Annotated[int, Meta(ge=1)] | None = None
 
 
 class Mapped(Struct):
@@ -70,7 +70,7 @@ class Iterate(Struct):
 
     flow: Any
     initial_input: Any
-    max_iterations: int = 1000
+    max_iterations: Annotated[int, Meta(ge=0)] = 1000
 
 
 class Iterated(Struct):
@@ -93,7 +93,7 @@ async def iterate(host: Host, input: Iterate, ids: ObservabilityContext) -> Iter
         if "next" not in output:
             raise RemoteError("Workflow result must contain either 'result' or 'next' field", code=_BAD_REQUEST)
         value = output["next"]
-    return Iterated(value, max(input.max_iterations, 0), terminated=True)
+    return Iterated(value, input.max_iterations, terminated=True)
 
 
 def _output(outcome: FlowResult) -> dict[str, Any]:

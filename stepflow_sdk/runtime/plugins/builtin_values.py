@@ -1,14 +1,10 @@
-"""The builtin components for messages, blobs and files."""
+"""The builtin components for messages and blobs."""
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import anyio.to_thread
 from msgspec import Struct
 
-from stepflow_sdk.errors import BlobNotFound, ComponentError, InvalidDocument
-from stepflow_sdk.flows import parse_json, parse_yaml
-from stepflow_sdk.flows.files import MAX_FILE_BYTES
+from stepflow_sdk.errors import BlobNotFound
 from stepflow_sdk.protocol import BlobType, ObservabilityContext
 from stepflow_sdk.runtime.plugins.plugin import Host
 
@@ -69,63 +65,3 @@ async def get_blob(host: Host, input: GetBlob, ids: ObservabilityContext) -> Blo
     if blob is None:
         raise BlobNotFound(f"there is no blob {input.blob_id[:80]!r}", data={"blob_id": input.blob_id})
     return BlobData(blob.data())
-
-
-class LoadFile(Struct):
-    """Input of ``/load_file``; the path is taken from the working directory of the configuration."""
-
-    path: str
-    format: Literal["json", "yaml", "text"] | None = None
-
-
-class FileMetadata(Struct):
-    """What ``/load_file`` says of the file."""
-
-    resolved_path: str
-    size_bytes: int
-    format: str
-
-
-class LoadedFile(Struct):
-    """Output of ``/load_file``."""
-
-    data: Any
-    metadata: Any
-
-
-class FileLoader:
-    """Read a file; its format is that of the extension (``.json``, ``.yaml``, ``.yml``, else text) unless given."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    async def __call__(self, host: Host, input: LoadFile, ids: ObservabilityContext) -> LoadedFile:  # noqa: ARG002  (the same call for each)
-        """Read it in a worker thread."""
-        return await anyio.to_thread.run_sync(_read, self._directory / input.path, input.format)
-
-
-def _read(path: Path, format: str | None) -> LoadedFile:
-    form = format or {".json": "json", ".yaml": "yaml", ".yml": "yaml"}.get(path.suffix, "text")
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise ComponentError(f"{path}: larger than {MAX_FILE_BYTES // 1024**2} MiB")
-        data = _parse(content, form, path)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ComponentError(f"cannot read {path}: {said}") from None
-    except InvalidDocument as error:
-        raise ComponentError(str(error)) from None
-    metadata = {"resolved_path": str(path.resolve()), "size_bytes": len(content), "format": form}
-    return LoadedFile(data, metadata)
-
-
-def _parse(content: bytes, form: str, path: Path) -> Any:
-    match form:
-        case "json":
-            return parse_json(content, file=str(path)).value
-        case "yaml":
-            return parse_yaml(content, file=str(path)).value
-        case _:
-            return content.decode()
