@@ -1,17 +1,20 @@
 """The bundled runtime: it loads flows, drives component servers, and keeps blobs and runs."""
 
-from stepflow_sdk.runtime.blobs import Blob, BlobStore, MemoryBlobStore
+from stepflow_sdk.runtime.blobs import Blob, BlobKind, BlobStat, BlobStore, MemoryBlobStore
 from stepflow_sdk.runtime.blocking import BlockingRuntime
 from stepflow_sdk.runtime.config import Config
 from stepflow_sdk.runtime.config_loader import find_config, load_config
 from stepflow_sdk.runtime.events import ItemEnded, RunEnded, RunEvent, RunStarted, StepEnded, StepRetried, StepStarted
 from stepflow_sdk.runtime.local import LocalRuntime
 from stepflow_sdk.runtime.retries import Backoff, RetryPolicy
-from stepflow_sdk.runtime.runs import ItemRecord, MemoryRunStore, RunRecord, RunStore, StepRecord
+from stepflow_sdk.runtime.runs import ItemRecord, PendingItem, RunQuery, RunRecord, RunStore, StepRecord
+from stepflow_sdk.runtime.stores.memory_runs import MemoryRunStore
 
 __all__ = [
     "Backoff",
     "Blob",
+    "BlobKind",
+    "BlobStat",
     "BlobStore",
     "BlockingRuntime",
     "Config",
@@ -20,9 +23,11 @@ __all__ = [
     "LocalRuntime",
     "MemoryBlobStore",
     "MemoryRunStore",
+    "PendingItem",
     "RetryPolicy",
     "RunEnded",
     "RunEvent",
+    "RunQuery",
     "RunRecord",
     "RunStarted",
     "RunStore",

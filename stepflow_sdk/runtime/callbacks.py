@@ -68,7 +68,7 @@ class Callbacks:
     async def _evaluate(self, params: EvaluateFlowParams) -> EvaluateFlowResult:
         flow = await self._engine.flow(params.flow_id)
         inputs = [_decode(params.input, "input")]
-        options = RunOptions(parent_run_id=_run_id(params.observability))
+        options = RunOptions(parent_run_id=_run_id(params.observability), attached=True)
         (result,) = await self._engine.run(flow, inputs, options, flow_id=params.flow_id)
         return EvaluateFlowResult(result)
 

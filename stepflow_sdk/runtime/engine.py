@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from stepflow_sdk.errors import InvalidFlow, InvalidValue, NotFound, ResourceUnavailable
@@ -15,6 +16,7 @@ from stepflow_sdk.flows import Flow, parse_flow, require_runnable
 from stepflow_sdk.protocol import BlobId, BlobType, FlowResult
 from stepflow_sdk.runtime.blobs import BlobStore
 from stepflow_sdk.runtime.events import Observer, RunEnded, RunStarted
+from stepflow_sdk.runtime.inputs import GivenInputs, InputSource, StoredInputs
 from stepflow_sdk.runtime.items import Plan
 from stepflow_sdk.runtime.overrides import apply_overrides
 from stepflow_sdk.runtime.runs import RunRecord, RunStore
@@ -44,6 +46,7 @@ class RunOptions:
         max_concurrency: Steps that may be called at once over all items; below 1 counts as 1.
         run_id: The id of the run, a UUID; by default a new one.
         parent_run_id: The run on whose behalf it runs.
+        attached: Whether whoever starts it waits for it and would start it again; see `RunRecord`.
     """
 
     variables: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -51,14 +54,16 @@ class RunOptions:
     max_concurrency: int | None = None
     run_id: str | None = None
     parent_run_id: str | None = None
+    attached: bool = False
 
 
 class _Active:
     """A run that has not ended."""
 
-    __slots__ = ("children", "depth", "ended", "scope")
+    __slots__ = ("children", "depth", "ended", "root", "scope")
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, root: str, depth: int) -> None:
+        self.root = root
         self.depth = depth
         self.scope = anyio.CancelScope()
         self.ended = anyio.Event()
@@ -189,7 +194,29 @@ class Engine:
     ) -> list[FlowResult]:
         """See `FlowRunner.run_nested`; a nested run has a limit of its own, so it never waits for its parent's."""
         await self.store_flow(flow)
-        return await self.run(flow, inputs, RunOptions(max_concurrency=max_concurrency, parent_run_id=parent_run_id))
+        options = RunOptions(max_concurrency=max_concurrency, parent_run_id=parent_run_id, attached=True)
+        return await self.run(flow, inputs, options)
+
+    async def resume(self, record: RunRecord) -> str:
+        """Finish a run that the end of another process interrupted, and return its status; see `resume_runs`.
+
+        Args:
+            record: The run, whole, as `RunStore.unfinished` gives it.
+
+        Raises:
+            NotFound: Its flow is not kept.
+            InvalidValue: Its flow cannot be run.
+        """
+        flow = await self.flow(record.flow_id)
+        changed = apply_overrides(flow, record.overrides)
+        plan = self._plans[record.flow_id] if changed is flow else Plan(changed)
+        self._active[record.run_id] = _Active(record.root_run_id, record.depth)
+        inputs = StoredInputs(self.runs, record.run_id)
+        return await self._execute(_Accepted(record, plan, inputs, in_memory=False), _nobody)
+
+    def is_active(self, run_id: str) -> bool:
+        """Whether this process is at a run."""
+        return run_id in self._active
 
     async def wait(self, run_id: str, timeout: float | None = None) -> bool:
         """Wait for the end of a run; False when it still runs after ``timeout`` seconds."""
@@ -218,30 +245,43 @@ class Engine:
             raise ResourceUnavailable(f"runs are nested deeper than {MAX_NESTING} levels", data={"limit": MAX_NESTING})
         known_id = flow_id or flow.id
         plan = self._plans.get(known_id) if changed is flow else None
-        items = inputs if isinstance(inputs, Sequence) else None
         limit = self._max_concurrency if options.max_concurrency is None else max(options.max_concurrency, 1)
+        run_id = options.run_id or str(uuid.uuid4())
         record = RunRecord(
-            run_id=options.run_id or str(uuid.uuid4()),
+            run_id=run_id,
             flow_id=known_id,
             flow_name=flow.name,
-            items=None if items is None else len(items),
+            items=None,
             created_at=time.time(),
             variables=dict(options.variables) or None,
+            secrets=tuple(
+                name for name in options.variables if name in flow.variables and flow.variables[name].is_secret
+            ),
             overrides=None if options.overrides is None else dict(options.overrides),
             max_concurrency=limit,
             parent_run_id=options.parent_run_id,
+            root_run_id=run_id if parent is None else parent.root,
+            depth=depth,
+            attached=options.attached,
         )
-        if record.run_id in self._active or (options.run_id and await self.runs.get(record.run_id) is not None):
-            raise InvalidValue(f"there is a run {record.run_id} already", data={"field": "run_id"})
-        self._active[record.run_id] = _Active(depth)
+        if run_id in self._active:
+            raise InvalidValue(f"there is a run {run_id} already", data={"field": "run_id"})
+        self._active[run_id] = _Active(record.root_run_id, depth)
+        try:
+            count = await self.runs.create(record, inputs)
+        except BaseException:
+            del self._active[run_id]
+            raise
         if parent is not None:
-            parent.children.add(record.run_id)
-        await self.runs.create(record, items)
-        return _Accepted(record, plan or Plan(changed), inputs)
+            parent.children.add(run_id)
+        in_memory = isinstance(inputs, Sequence)
+        # What a store has read to its end is taken from there.
+        source = GivenInputs(inputs) if in_memory or count is None else StoredInputs(self.runs, run_id)
+        return _Accepted(msgspec.structs.replace(record, items=count), plan or Plan(changed), source, in_memory)
 
     async def _execute_alone(self, accepted: "_Accepted") -> None:
         try:
-            await self._execute(accepted, lambda _index, _result: None)
+            await self._execute(accepted, _nobody)
         except Exception:  # nobody waits for it, and its end must not be that of the runtime
             _log.exception("the run %s ended with a bug", accepted.record.run_id)
 
@@ -252,8 +292,8 @@ class Engine:
             run_id=record.run_id,
             flow_id=BlobId(record.flow_id),
             plan=accepted.plan,
-            inputs=iter(accepted.inputs),
-            count=record.items,
+            inputs=accepted.inputs,
+            in_memory=accepted.in_memory,
             variables=record.variables or {},
             max_concurrency=record.max_concurrency or self._max_concurrency,
             on_result=on_result,
@@ -261,21 +301,42 @@ class Engine:
         scheduler = Scheduler(job, self._caller, self.runs, self._observe)
         began = time.perf_counter()
         self._tell_start(record)
-        status = "cancelled"
+        status = None
+        broken = False
         try:
             with active.scope:
                 await scheduler.run()
-                status = "failed" if scheduler.failed else "completed"
+                status = "failed" if scheduler.failed or record.failed else "completed"
         except Exception:
-            status = "failed"
+            broken = True
             raise
         finally:
-            with anyio.CancelScope(shield=True):
-                await self.runs.end_run(record.run_id, status, time.time())
-            self._end(record, active, status)
+            status = status or self._status_of_broken(record, cancelled=active.scope.cancel_called, failed=broken)
+            try:
+                with anyio.CancelScope(shield=True):
+                    await self._end_run(record, status)
+            finally:
+                self._end(record, active, status)
             if self._observe is not None:
                 self._observe(RunEnded(record.run_id, status, time.perf_counter() - began))
         return status
+
+    def _status_of_broken(self, record: RunRecord, *, cancelled: bool, failed: bool) -> str:
+        """The status of a run that did not come to its end.
+
+        Where runs outlive the process, what ends one from outside leaves it to be resumed; to be over it has to be
+        cancelled by its id. Runs that a step waits for are no longer waited for.
+        """
+        if self.runs.durable and not cancelled and not record.attached:
+            return "interrupted"
+        return "failed" if failed and not cancelled else "cancelled"
+
+    async def _end_run(self, record: RunRecord, status: str) -> None:
+        if status != "interrupted":
+            self.runs.end_run(record.run_id, status, time.time())
+            waiting = self.runs.sync()
+            if waiting is not None:
+                await waiting
 
     def _tell_start(self, record: RunRecord) -> None:
         if self._observe is not None:
@@ -294,8 +355,13 @@ class Engine:
         active.ended.set()
 
 
+def _nobody(index: int, result: FlowResult) -> None:
+    """Takes the outcomes that nobody waits for."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Accepted:
     record: RunRecord
     plan: Plan
-    inputs: Iterable[Any]
+    inputs: InputSource
+    in_memory: bool

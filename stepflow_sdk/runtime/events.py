@@ -110,7 +110,14 @@ class ItemEnded(Struct, frozen=True):
 
 
 class RunEnded(Struct, frozen=True):
-    """A run has ended; ``status`` is ``completed``, ``failed`` or ``cancelled``."""
+    """A run has ended.
+
+    Attributes:
+        run_id: The run.
+        status: ``completed``, ``failed`` or ``cancelled``; ``interrupted`` for one that a state file keeps and that can
+            be resumed.
+        seconds: How long it took, in this process.
+    """
 
     run_id: str
     status: str

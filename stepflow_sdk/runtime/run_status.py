@@ -8,7 +8,7 @@ from stepflow_sdk.protocol.messages import BatchDetails, BatchOutputInfo, GetBat
 from stepflow_sdk.protocol.runs import ItemResult, ItemStatistics, RunStatusProtocol
 from stepflow_sdk.runtime.runs import ItemRecord, RunRecord
 
-__all__ = ["batch_status", "run_status"]
+__all__ = ["batch_status", "run_statistics", "run_status"]
 
 
 def run_status(
@@ -22,7 +22,7 @@ def run_status(
         flow_id=BlobId(run.flow_id),
         flow_name=run.flow_name,
         status=run.status,
-        items=_statistics(run, items),
+        items=run_statistics(run, items),
         created_at=_time(run.created_at),
         completed_at=None if run.completed_at is None else _time(run.completed_at),
         results=results if include_results else None,
@@ -31,7 +31,7 @@ def run_status(
 
 def batch_status(run: RunRecord, items: Sequence[ItemRecord], *, include_results: bool) -> GetBatchResult:
     """The answer to ``flows/get_batch``: a batch is a run with many inputs, and its id that of the run."""
-    counts = _statistics(run, items)
+    counts = run_statistics(run, items)
     details = BatchDetails(
         batch_id=run.run_id,
         flow_id=BlobId(run.flow_id),
@@ -52,14 +52,16 @@ def batch_status(run: RunRecord, items: Sequence[ItemRecord], *, include_results
     return GetBatchResult(details, [BatchOutputInfo(item.item, item.status, item.result) for item in ordered])
 
 
-def _statistics(run: RunRecord, items: Sequence[ItemRecord]) -> ItemStatistics:
-    failed = sum(item.status == "failed" for item in items)
-    total = len(items) if run.items is None else run.items
-    left = total - len(items)
+def run_statistics(run: RunRecord, items: Sequence[ItemRecord] | None = None) -> ItemStatistics:
+    """How many items of a run are in which state; by the items that have ended where these are at hand."""
+    failed = run.failed if items is None else sum(item.status == "failed" for item in items)
+    ended = run.completed + run.failed if items is None else len(items)
+    total = ended if run.items is None else run.items
+    left = total - ended
     cancelled = run.status == "cancelled"
     return ItemStatistics(
         total=total,
-        completed=len(items) - failed,
+        completed=ended - failed,
         running=0 if cancelled else left,
         failed=failed,
         cancelled=left if cancelled else 0,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any, cast
@@ -12,13 +12,15 @@ from anyio.abc import TaskGroup
 
 from stepflow_sdk.flows import Failure
 from stepflow_sdk.protocol import BlobId, FlowResult, FlowResultFailed, ObservabilityContext
-from stepflow_sdk.runtime.events import ItemEnded, Observer, StepEnded
+from stepflow_sdk.runtime.events import ItemEnded, Observer, RunEvent, StepEnded
 from stepflow_sdk.runtime.failures import Skipped, flow_result
+from stepflow_sdk.runtime.inputs import InputSource
 from stepflow_sdk.runtime.items import Item, Plan
+from stepflow_sdk.runtime.journal import KeptStep, replay
 from stepflow_sdk.runtime.runs import ItemRecord, RunStore, StepRecord
 from stepflow_sdk.runtime.steps import StepCaller
 
-__all__ = ["Scheduler"]
+__all__ = ["Job", "Scheduler"]
 
 _TURNS = 64
 """After so many steps a worker lets everything else on the event loop have a turn."""
@@ -38,7 +40,8 @@ class Job:
         flow_id: What components are told of the flow.
         plan: The flow.
         inputs: Taken one by one, when there is room for another item.
-        count: How many there are; None when nobody knows.
+        in_memory: Whether the inputs are all there already. When they come one by one, their number is bounded that
+            is under way.
         variables: The variables given with the run.
         max_concurrency: How many steps may be called at once, over all items.
         on_result: Told the index of an item and its outcome.
@@ -47,8 +50,8 @@ class Job:
     run_id: str
     flow_id: BlobId
     plan: Plan
-    inputs: Iterator[Any]
-    count: int | None
+    inputs: InputSource
+    in_memory: bool
     variables: Mapping[str, Any]
     max_concurrency: int
     on_result: Callable[[int, FlowResult], None]
@@ -61,6 +64,9 @@ class Scheduler:
     of that item the one that stands first in the flow (section c.2 of the flow format). Items begin when no other item
     has anything to call, so that a run over many inputs holds the state of few. A chain of steps is the work of the
     run's own task; every other worker is started by one that sees more work than its own.
+
+    The end of a step is written before anything that depends on it, and waited for together with the start of the
+    step that the worker calls next: nothing is called, and nobody is told, before both are safe.
     """
 
     def __init__(self, job: Job, caller: StepCaller, store: RunStore, observer: Observer | None) -> None:
@@ -68,11 +74,12 @@ class Scheduler:
         self._caller = caller
         self._store = store
         self._observe = observer
+        self._untold: list[RunEvent] = []
         self._ready: list[tuple[int, int, Item]] = []
         self._active: dict[int, Item] = {}
+        self._stored: dict[int, Mapping[str, StepRecord]] = {}
         self._inputs = job.inputs
         self._begun = 0
-        self._exhausted = job.count == 0
         self._workers = 0
         self._turn = 0
         self._tasks: TaskGroup | None = None
@@ -101,6 +108,8 @@ class Scheduler:
                 self._tasks.start_soon(self._work)
             await self._call(item, index)
         self._workers -= 1
+        if self._untold:
+            await self._sync()
 
     async def _find_work(self) -> bool:
         while not self._ready and self._has_room():
@@ -110,22 +119,21 @@ class Scheduler:
 
     def _has_room(self) -> bool:
         """Whether another item can begin; when none can, a worker ends, and that of an earlier item goes on."""
-        if self._exhausted or self._job.count is not None or not self._active:
-            return not self._exhausted
+        if self._inputs.exhausted or self._job.in_memory or not self._active:
+            return not self._inputs.exhausted
         # Items begin in their order, so the first one is the earliest that has not ended.
         return self._begun - next(iter(self._active)) < _WINDOW
 
     async def _begin_item(self) -> None:
-        try:
-            value = next(self._inputs)
-        except StopIteration:
-            self._exhausted = True
+        pending = await self._inputs.take()
+        if pending is None:
             return
-        index = self._begun
-        self._begun += 1
-        self._exhausted = self._begun == self._job.count
-        item = Item(self._job.plan, index, value, self._job.variables)
+        index = pending.item
+        self._begun = index + 1
+        item = Item(self._job.plan, index, pending.input, self._job.variables)
         self._active[index] = item
+        if pending.steps:
+            self._stored[index] = {step.step_id: step for step in pending.steps}
         await self._after(item, item.start())
 
     async def _call(self, item: Item, index: int) -> None:
@@ -134,59 +142,90 @@ class Scheduler:
         input = item.take_input(index)
         began = time.perf_counter()
         ids = ObservabilityContext(None, None, job.run_id, job.flow_id, step.id)
-        outcome, failure, attempt = await self._caller.run(step, input, ids, item=item.index, observer=self._observe)
+        stored = self._stored[item.index].get(step.id) if item.index in self._stored else None
+        start = KeptStep(self._write_start, item.index, step, stored) if self._store.keeps_steps else None
+        outcome, failure, attempt = await self._caller.run(
+            step, input, ids, item=item.index, observer=self._observe, start=start
+        )
         skipped = outcome if isinstance(outcome, Skipped) else None
         if skipped is not None:
             outcome = None
         status = "skipped" if skipped else "failed" if isinstance(outcome, Failure) else "completed"
         reason = skipped.reason if skipped else None
-        record = StepRecord(item.index, step.id, status, outcome, attempt, reason)
-        # Stored first: what depends on a result must never be ahead of it.
-        await self._store.record_steps(job.run_id, (record,))
+        if start is not None:
+            # Written first: what depends on a result must never be ahead of it.
+            self._store.write_step(job.run_id, start.ended(status, outcome, attempt, reason))
         if self._observe is not None:
             seconds = time.perf_counter() - began
-            self._observe(
-                StepEnded(job.run_id, item.index, step.id, step.component, status, seconds, failure, reason, attempt)
+            event = StepEnded(
+                job.run_id, item.index, step.id, step.component, status, seconds, failure, reason, attempt
             )
+            self._tell(event)
         await self._after(item, item.settle(index, outcome))
         await self._take_turns()
 
     async def _after(self, item: Item, ready: list[int]) -> None:
+        if item.index in self._stored:
+            ready = replay(item, ready, self._stored[item.index], self._job.plan)
         for index in ready:
             heappush(self._ready, (item.index, index, item))
         if item.failed_early:
-            await self._record_failed_early(item)
+            self._write_failed_early(item)
         if item.done:
             await self._end_item(item)
 
-    async def _record_failed_early(self, item: Item) -> None:
+    def _write_failed_early(self, item: Item) -> None:
         failed, item.failed_early = item.failed_early, []
-        steps = self._job.plan.steps
         run_id = self._job.run_id
-        records = [StepRecord(item.index, steps[index].id, "failed", failure, 0) for index, failure in failed]
-        await self._store.record_steps(run_id, records)
-        if self._observe is not None:
-            for index, failure in failed:
-                step = steps[index]
-                self._observe(StepEnded(run_id, item.index, step.id, step.component, "failed", 0.0, failure, None, 0))
+        now = time.time() if self._store.keeps_steps else None
+        for index, failure in failed:
+            step = self._job.plan.steps[index]
+            if now is not None:
+                record = StepRecord(item.index, step.id, "failed", failure, 0, None, step.component, now, now)
+                self._store.write_step(run_id, record)
+            if self._observe is not None:
+                self._tell(StepEnded(run_id, item.index, step.id, step.component, "failed", 0.0, failure, None, 0))
 
     async def _end_item(self, item: Item) -> None:
         if self._active.pop(item.index, None) is None:
             return  # another worker has ended its last step at the same time
+        self._stored.pop(item.index, None)
         result = flow_result(item.outcome)
         failed = isinstance(result, FlowResultFailed)
         self.failed += failed
         record = ItemRecord(item.index, "failed" if failed else "completed", result, time.time())
-        await self._store.end_item(self._job.run_id, record)
+        self._store.end_item(self._job.run_id, record)
         if self._observe is not None:
-            self._observe(ItemEnded(self._job.run_id, item.index, result))
+            self._tell(ItemEnded(self._job.run_id, item.index, result))
+        await self._sync()
         self._job.on_result(item.index, result)
+
+    def _tell(self, event: RunEvent) -> None:
+        if self._store.durable:
+            self._untold.append(event)
+        elif self._observe is not None:
+            self._observe(event)
+
+    async def _sync(self) -> None:
+        """Wait until what was written is safe, then tell the observer of it."""
+        waiting = self._store.sync()
+        if waiting is None:
+            return
+        events, self._untold = self._untold, []
+        await waiting
+        if self._observe is not None:
+            for event in events:
+                self._observe(event)
 
     async def _take_turns(self) -> None:
         # Components that answer at once, and items without steps, would otherwise keep the loop to themselves.
         self._turn += 1
         if self._turn % _TURNS == 0:
             await asyncio.sleep(0)
+
+    async def _write_start(self, record: StepRecord) -> None:
+        self._store.write_step(self._job.run_id, record)
+        await self._sync()
 
 
 def _first(error: Exception) -> Exception:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 
@@ -15,7 +15,7 @@ from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Plugin
 from stepflow_sdk.runtime.retries import RetryBudget, RetryPolicy, Trouble, trouble_of
 from stepflow_sdk.runtime.routes import Router
 
-__all__ = ["StepCaller", "StepEnd"]
+__all__ = ["StepCaller", "StepEnd", "StepStart"]
 
 _log = logging.getLogger("stepflow_sdk.runtime")
 
@@ -32,6 +32,17 @@ class StepEnd(NamedTuple):
     outcome: Any
     failure: Failure | None
     attempt: int
+
+
+class StepStart(Protocol):
+    """Keeps that a step is about to be called."""
+
+    first_attempt: int
+    """What its first attempt here is called; more than 1 for a step that the end of another process interrupted."""
+
+    async def begin(self, attempt: int) -> None:
+        """Keep that this attempt begins; the component is called when this returns."""
+        ...
 
 
 class _Attempt(NamedTuple):
@@ -68,7 +79,14 @@ class StepCaller:
         return await self.plugins[target.plugin].execute(ComponentCall(target.component, input, attempt, ids))
 
     async def run(
-        self, step: Step, input: Any, ids: ObservabilityContext, *, item: int = 0, observer: Observer | None = None
+        self,
+        step: Step,
+        input: Any,
+        ids: ObservabilityContext,
+        *,
+        item: int = 0,
+        observer: Observer | None = None,
+        start: StepStart | None = None,
     ) -> StepEnd:
         """Run a step, as often as its failures and its ``onError`` allow; cancelling this ends a wait between two.
 
@@ -78,10 +96,13 @@ class StepCaller:
             ids: The ids of its run, flow and step.
             item: The index of the run's input.
             observer: Told of each attempt.
+            start: Keeps each attempt before it begins.
         """
         budget: RetryBudget | None = None
-        attempt = 1
+        attempt = 1 if start is None else start.first_attempt
         while True:
+            if start is not None:
+                await start.begin(attempt)
             if observer is not None:
                 observer(StepStarted(ids.run_id or "", item, step.id, step.component, attempt))
             value, failure, trouble = await self._try(step, input, attempt, ids)

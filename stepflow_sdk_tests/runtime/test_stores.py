@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stepflow_sdk.errors import InvalidValue
 from stepflow_sdk.flows import Failure, canonical_json
 from stepflow_sdk.protocol import BlobType, FlowResultSuccess
-from stepflow_sdk.runtime import ItemRecord, LocalRuntime, MemoryBlobStore, MemoryRunStore, RunRecord
+from stepflow_sdk.runtime import ItemRecord, LocalRuntime, MemoryBlobStore, MemoryRunStore, RunRecord, StepRecord
 from stepflow_sdk.runtime.overrides import merge_patch
 from stepflow_sdk_tests.runtime.components import server
 
@@ -66,25 +66,26 @@ async def test_a_result_is_stored_before_a_dependant_starts() -> None:
     story: list[str] = []
 
     class Store(MemoryRunStore):
-        async def record_steps(self, run_id: str, steps: Any) -> None:
-            await super().record_steps(run_id, steps)
-            story.extend(f"stored {step.step_id}" for step in steps)
+        def write_step(self, run_id: str, step: StepRecord) -> None:
+            super().write_step(run_id, step)
+            if step.status != "running":
+                story.append(f"stored {step.step_id}")
 
     def observer(event: Any) -> None:
         if type(event).__name__ == "StepStarted":
             story.append(f"started {event.step_id}")
 
-    async with LocalRuntime(server, runs=Store(), on_event=observer) as runtime:
+    async with LocalRuntime(server, runs=Store(keep_steps=True), on_event=observer) as runtime:
         await runtime.run({"steps": STEPS[:2], "output": {"$step": "b"}}, {"x": 1})
     assert story == ["started a", "stored a", "started b", "stored b"]
 
 
 async def test_a_store_that_fails_fails_the_run_with_its_own_error() -> None:
     class Full(MemoryRunStore):
-        async def record_steps(self, run_id: str, steps: Any) -> None:
+        def write_step(self, run_id: str, step: StepRecord) -> None:
             raise OSError("no space left")
 
-    async with LocalRuntime(server, runs=Full()) as runtime:
+    async with LocalRuntime(server, runs=Full(keep_steps=True)) as runtime:
         with pytest.raises(OSError, match="no space left"):
             await runtime.run(FLOW, {"x": 1})
 
@@ -99,9 +100,9 @@ async def test_a_run_id_is_used_once() -> None:
 async def test_only_so_many_ended_runs_are_remembered() -> None:
     store = MemoryRunStore(max_ended=2)
     for name in "abc":
-        await store.create(RunRecord(name, "f", None, 1, 0.0), None)
-        await store.end_item(name, ItemRecord(0, "completed", FlowResultSuccess(1), 0.0))
-        await store.end_run(name, "completed", 1.0)
+        await store.create(RunRecord(name, "f", None, None, 0.0), [1])
+        store.end_item(name, ItemRecord(0, "completed", FlowResultSuccess(1), 0.0))
+        store.end_run(name, "completed", 1.0)
     assert await store.get("a") is None
     assert list(await store.items("a")) == []
     assert [(await store.get(name)) is not None for name in "bc"] == [True, True]
