@@ -21,7 +21,7 @@ from stepflow_sdk.errors import (
     WireError,
 )
 
-__all__ = ["ErrorCodes", "protocol_codes", "range_codes"]
+__all__ = ["ErrorCodes", "may_be_retried", "protocol_codes", "range_codes"]
 
 ErrorCodes = Callable[[int, BaseException], int]
 """From a code of the protocol's table, and the exception behind it, to the code that goes out."""
@@ -46,13 +46,22 @@ def protocol_codes(code: int, exception: BaseException) -> int:  # noqa: ARG001 
     return code
 
 
+def may_be_retried(error: WireError) -> bool:
+    """Whether a component's error says that the next call may succeed.
+
+    An exception of the component's own says so, which over the wire is a `ComponentError` with its type in the data.
+    """
+    own_exception = isinstance(error.data, dict) and "exception" in error.data
+    return isinstance(error, ComponentError) and (error.retryable or own_exception)
+
+
 def range_codes(code: int, exception: BaseException) -> int:
-    """The codes of runtimes 0.10 and 0.11.
+    """The codes of runtimes 0.10 and 0.11, and of the failed steps of flows.
 
     A component that fails with an exception of its own, or says that it is ``retryable``, can be tried again; one
     that raises a `ComponentError` without that cannot.
     """
     if code == ComponentError.code:
-        final = isinstance(exception, WireError) and not getattr(exception, "retryable", False)
+        final = isinstance(exception, WireError) and not may_be_retried(exception)
         return ServerError.code if final else _COMPONENT_FAILED
     return _IN_RANGES.get(code, code)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from stepflow_sdk.errors import RemoteError, ServerLost, WireError
 from stepflow_sdk.flows import Failure
 from stepflow_sdk.protocol import FlowError, FlowResult, FlowResultFailed, FlowResultSuccess
+from stepflow_sdk.protocol.error_codes import range_codes
 
 __all__ = ["Skipped", "failure_of", "flow_result", "internal_failure", "not_completed", "routing_failure"]
 
@@ -27,7 +28,8 @@ class Skipped(Struct, frozen=True):
 def failure_of(error: WireError, step_id: str, component: str, *, wrap: bool) -> Failure:
     """The failure of a step whose component raised this.
 
-    An error that a component server answered keeps code, message and data. What happened around a component, and with
+    An error that a component server answered keeps message and data, and its code becomes that of the 0.11 family,
+    which an orchestrator would have been told. What happened around a component, and with
     ``wrap`` also what it raised itself, is told as ``step "x" failed`` with the story in the stack of its data.
     """
     if isinstance(error, ServerLost):
@@ -35,7 +37,8 @@ def failure_of(error: WireError, step_id: str, component: str, *, wrap: bool) ->
     if wrap and not isinstance(error, RemoteError):
         # What a component of the runtime itself says stands among the details, where upstream has it.
         return _told(TRANSPORT, step_id, component, [error.message], error.data, details=[error.message])
-    return Failure(error.code, error.message, error.data)
+    code = error.code if isinstance(error, RemoteError) else range_codes(error.code, error)
+    return Failure(code, error.message, error.data)
 
 
 def internal_failure(step_id: str, component: str, cause: str) -> Failure:

@@ -58,7 +58,7 @@ class LocalRuntime:
         on_event: Told what happens while flows run; see `RunEvent`.
         max_concurrency: Steps of one run that may be called at once, for runs that say nothing themselves.
         step_timeout: Seconds that a component may take, by default what the configuration says, else an hour; None for
-            no limit. Its step then fails with the code of `RequestTimeout`.
+            no limit. Its step then fails with the code -32102.
         retry: How often steps are tried again whose server was lost, and how long is waited before each try; by
             default what the configuration says, else three times.
         blobs: Where blobs are kept; by default in memory.

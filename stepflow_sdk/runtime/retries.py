@@ -14,7 +14,7 @@ from stepflow_sdk.errors import (
     WireError,
 )
 from stepflow_sdk.flows import OnError
-from stepflow_sdk.flows.values import is_object
+from stepflow_sdk.protocol.error_codes import may_be_retried
 
 __all__ = ["Backoff", "RetryBudget", "RetryPolicy", "Trouble", "trouble_of"]
 
@@ -100,8 +100,7 @@ def trouble_of(error: WireError, *, builtin: bool = False) -> Trouble:
     if builtin:
         return Trouble.FINAL
     if isinstance(error, ComponentError):
-        own_exception = is_object(error.data) and "exception" in error.data
-        return Trouble.COMPONENT if error.retryable or own_exception else Trouble.FINAL
+        return Trouble.COMPONENT if may_be_retried(error) else Trouble.FINAL
     return Trouble.COMPONENT if isinstance(error, (ResourceUnavailable, RequestTimeout)) else Trouble.FINAL
 
 

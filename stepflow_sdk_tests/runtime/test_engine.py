@@ -100,7 +100,7 @@ async def test_dependants_fail_with_the_same_error_and_are_not_called() -> None:
     steps = [step("bad", 1, "/fail"), step("b", ref("bad")), step("c", ref("b")), step("fine", 2)]
     outcome, calls = await run(steps, [ref("c"), ref("fine")])
     assert isinstance(outcome, FlowResultFailed)
-    assert (outcome.error.code, outcome.error.message, outcome.error.data) == (-32004, "failed on 1", {"input": 1})
+    assert (outcome.error.code, outcome.error.message, outcome.error.data) == (-32000, "failed on 1", {"input": 1})
     assert calls == ["bad", "fine"]
 
 

@@ -168,7 +168,7 @@ async def test_an_observer_is_told_of_each_attempt_and_the_wait_behind_it() -> N
     assert [event.attempt for event in retried] == [1, 2, 3, 4, 5, 6]
     # One backoff for both kinds of failure.
     assert [event.delay for event in retried] == pytest.approx([0.001, 0.001, 0.002, 0.003, 0.004, 0.004])
-    assert [event.failure.code for event in retried] == [-32004, -32300] * 3
+    assert [event.failure.code for event in retried] == [-32100, -32300] * 3
     assert [event.attempt for event in events if isinstance(event, StepEnded)] == [7]
 
 
