@@ -102,11 +102,10 @@ class ExpressionParser:
     def _if(self, value: dict[str, Json], path: PathParts) -> Expression:
         if "then" not in value:
             self._reporter.invalid(path, "'$if' needs a 'then': the value where the condition holds")
-        otherwise = value.get("else")
         return If(
             self.parse(value["$if"], (*path, "$if")),
             self.parse(value.get("then"), (*path, "then")),
-            None if otherwise is None else self.parse(otherwise, (*path, "else")),
+            self.parse(value["else"], (*path, "else")) if "else" in value else None,
         )
 
     def _coalesce(self, value: dict[str, Json], path: PathParts) -> Expression:

@@ -56,6 +56,11 @@ def test_blob_ids_are_those_that_the_orchestrator_gives(text: str, identifier: s
             },
             "952809d183375034d281f1962b0b1ae69cc963f62a1d0062891b2c39785c2a9c",
         ),
+        # An `else` of null is kept, though it is the same as none.
+        (
+            {"steps": [], "output": {"$if": [], "then": {"$literal": 1}, "else": None}},
+            "ac64eb16e453087498c210460a2b928651f09a04cffad399b7e5c4f40948e598",
+        ),
     ],
 )
 def test_flow_ids_are_those_that_the_orchestrator_gives(document: dict[str, Any], identifier: str) -> None:
