@@ -11,6 +11,7 @@ import socket
 import stat
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from stepflow_sdk.context.logs import LineLogger, LogThread
@@ -25,7 +26,7 @@ from stepflow_sdk.transports.stdio import StdioTransport, WireDescriptors, take_
 if TYPE_CHECKING:
     from stepflow_sdk.server import StepflowServer
 
-__all__ = ["Options", "parse_arguments", "run_http", "run_stdio"]
+__all__ = ["Options", "parse_arguments", "run_http", "run_mcp", "run_stdio"]
 
 _log = logging.getLogger("stepflow_sdk.server")
 
@@ -43,6 +44,7 @@ class Options:
     """How a server process is run; ``policy`` and what follows are for HTTP."""
 
     http: bool
+    mcp: bool = False
     log_level: str = "INFO"
     host: str = "127.0.0.1"
     port: int = 0
@@ -55,9 +57,12 @@ def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | No
     Raises:
         SystemExit: With code 2 for a wrong command line.
     """
-    parser = argparse.ArgumentParser(description=f"Serve the components of {name} over stdin and stdout, or HTTP.")
+    what = f"Serve the components of {name}: to a Stepflow runtime over stdin and stdout, or as --http or --mcp says."
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-    parser.add_argument("--http", action="store_true", help='serve HTTP, and print {"port": N} when ready')
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--http", action="store_true", help='serve HTTP, and print {"port": N} when ready')
+    ways.add_argument("--mcp", action="store_true", help="serve an MCP client over stdin and stdout, as tools")
     http = parser.add_argument_group("with --http")
     http.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     http.add_argument("--port", default=0, type=int, help="the port to listen on; 0, the default, takes a free one")
@@ -73,6 +78,8 @@ def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | No
             parser.error(f"the environment variable {given.token_env} of --token-env is not set")
     if given.http:
         _check_address(parser, given.host, token, given.insecure)
+    if given.mcp and find_spec("mcp") is None:
+        parser.error("to be an MCP server needs: pip install 'stepflow-sdk[mcp]'")
     names = {*given.allow_host, given.host} - {"0.0.0.0", "::"}  # noqa: S104  (these are nobody's names)
     changed = dataclasses.replace(
         policy,
@@ -80,7 +87,7 @@ def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | No
         allowed_origins=policy.allowed_origins | set(given.allow_origin),
         token=token,
     )
-    return Options(given.http, given.log_level, given.host, given.port, changed)
+    return Options(given.http, given.mcp, given.log_level, given.host, given.port, changed)
 
 
 def _check_address(parser: argparse.ArgumentParser, host: str, token: str | None, insecure: bool) -> None:
@@ -96,6 +103,11 @@ def _check_address(parser: argparse.ArgumentParser, host: str, token: str | None
 def run_stdio(server: "StepflowServer[Any]", options: Options) -> None:
     """Serve one runtime on stdin and stdout until there is nobody to serve."""
     _run(server, options, lambda wire: _serve_stdio(server, wire))
+
+
+def run_mcp(server: "StepflowServer[Any]", options: Options) -> None:
+    """Serve one MCP client on stdin and stdout until there is nobody to serve."""
+    _run(server, options, lambda wire: _serve_mcp(server, wire))
 
 
 def run_http(server: "StepflowServer[Any]", options: Options) -> None:
@@ -176,6 +188,20 @@ async def _serve_stdio(server: "StepflowServer[Any]", wire: WireDescriptors) -> 
             await shutdown.requested.wait()
             await _drain(server, service)
             await transport.close(_FLUSH_SECONDS)
+
+
+async def _serve_mcp(server: "StepflowServer[Any]", wire: WireDescriptors) -> None:
+    from stepflow_sdk.mcp_server import McpSession, McpWire
+
+    with _shutdown(server) as shutdown:
+        async with server.service() as service:
+            messages = McpWire(wire, max_message_bytes=server.max_message_bytes, max_in_flight=server.max_in_flight)
+            async with asyncio.TaskGroup() as tasks:
+                session = tasks.create_task(McpSession(server.name, service).run(messages))
+                session.add_done_callback(lambda _: shutdown.request())
+                await shutdown.requested.wait()
+                await _drain(server, service)
+                messages.leave()
 
 
 async def _serve_http(

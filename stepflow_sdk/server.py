@@ -73,7 +73,7 @@ class StepflowServer(Router, Generic[State]):
 
     def run(
         self,
-        transport: Literal["stdio", "http"] | None = None,
+        transport: Literal["stdio", "http", "mcp"] | None = None,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -82,8 +82,9 @@ class StepflowServer(Router, Generic[State]):
         """Serve as a process of its own: what ``python -m my_components`` does.
 
         On ``"stdio"`` one runtime is served, with JSON messages one a line on stdin and stdout, until stdin ends. On
-        ``"http"`` any number are, and ``{"port": N}`` is printed when requests can come. Without a transport the
-        command line decides: stdio, or HTTP with ``--http [--host ADDRESS] [--port N]``; ``--help`` tells the rest.
+        ``"http"`` any number are, and ``{"port": N}`` is printed when requests can come. On ``"mcp"`` it is an MCP
+        client on stdin and stdout, for which components are tools. Without a transport the command line decides:
+        stdio, or HTTP with ``--http [--host ADDRESS] [--port N]``, or ``--mcp``; ``--help`` tells the rest.
 
         stdin and stdout belong to the server from here on: what components print is logged to stderr. SIGTERM and
         SIGINT let what runs come to its end, within `drain_timeout`; a second one ends the process at once.
@@ -97,14 +98,16 @@ class StepflowServer(Router, Generic[State]):
         Raises:
             SystemExit: With code 2 for a wrong command line, 1 when the server cannot start.
         """
-        from stepflow_sdk.running import parse_arguments, run_http, run_stdio
+        from stepflow_sdk.running import parse_arguments, run_http, run_mcp, run_stdio
 
         if transport is not None:
-            given = ["--http", "--host", host, "--port", str(port)] if transport == "http" else []
+            given = {"http": ["--http", "--host", host, "--port", str(port)], "mcp": ["--mcp"]}.get(transport, [])
             arguments = [*given, *(arguments or ())]
         options = parse_arguments(self.name, self.policy, arguments)
         if options.http:
             run_http(self, options)
+        elif options.mcp:
+            run_mcp(self, options)
         else:
             run_stdio(self, options)
 

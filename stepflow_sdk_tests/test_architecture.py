@@ -25,7 +25,8 @@ FLOORS: dict[str, set[str]] = {
     "context": {"transports", "protocol", "flows", "errors"},
     "service": {"components", "context", "transports", "protocol", "errors"},
     "dispatch": {"service", "components", "context", "transports", "protocol", "errors"},
-    "running": {"service", "dispatch", "server", "context", "transports", "errors"},
+    "mcp_server": {"service", "dispatch", "components", "context", "flows", "transports", "protocol", "errors"},
+    "running": {"mcp_server", "service", "dispatch", "server", "context", "transports", "errors"},
     "server": {"running", "service", "dispatch", "components", "context", "transports", "protocol", "errors"},
     "runtime": {"flows", "transports", "protocol", "errors"},
 }
