@@ -300,6 +300,16 @@ class LocalRuntime:
         self._require_running()
         return await list_components(self._router, self._assembly.plugins)
 
+    @property
+    def engine(self) -> Engine:
+        """What runs the flows, for services on top of the runtime."""
+        return self._engine
+
+    @property
+    def caller(self) -> StepCaller:
+        """What calls their components."""
+        return self._caller
+
     async def _prepare(self, source: FlowSource, inputs: Iterable[Any]) -> Flow:
         self._require_running()
         flow = load_flow(source)

@@ -173,6 +173,10 @@ class RunStore(Protocol):
         """Keep the end of a run."""
         ...
 
+    async def delete(self, run_id: str) -> None:
+        """Forget a run that has ended, with its inputs, items and steps; it is gone when this returns."""
+        ...
+
     def sync(self) -> Awaitable[None] | None:
         """Wait until all that was written is safe; None when it is already.
 

@@ -74,6 +74,11 @@ class MemoryRunStore:
             oldest = next(iter(self._ended))
             del self._ended[oldest], self._runs[oldest]
 
+    async def delete(self, run_id: str) -> None:
+        """See `RunStore.delete`."""
+        if self._ended.pop(run_id, run_id) is None:
+            del self._runs[run_id]
+
     def sync(self) -> None:
         """See `RunStore.sync`; in memory there is nothing to wait for."""
 
