@@ -176,6 +176,9 @@ def rebuilt(expression: Any) -> Any:
     match expression:
         case {"$literal": value}:
             return Value.literal(value)
+        case {"$if": condition, "then": then, "else": None}:
+            # `Value.cond` writes no `else` of null: it is the same as none, but for the id of the flow.
+            return {"$if": rebuilt(condition), "then": rebuilt(then), "else": None}
         case {"$if": condition, "then": then}:
             return Value.cond(rebuilt(condition), rebuilt(then), rebuilt(expression.get("else")))
         case {"$coalesce": operands}:
