@@ -11,7 +11,8 @@ from stepflow_sdk.flows.expressions import Expression, referenced_steps, resolve
 from stepflow_sdk.flows.files import read_document
 from stepflow_sdk.flows.json_text import parse_json
 from stepflow_sdk.flows.loader import load_flow, parse_flow
-from stepflow_sdk.flows.outcomes import Failure, Needs, Scope
+from stepflow_sdk.flows.old_document import OldFlow, OldStep
+from stepflow_sdk.flows.outcomes import Broken, Failure, Needs, Scope, Skipped
 from stepflow_sdk.flows.paths import follow, format_path, parse_path
 from stepflow_sdk.flows.source import Document
 from stepflow_sdk.flows.svg import as_svg
@@ -24,6 +25,7 @@ __all__ = [
     "MISSING",
     "PENDING",
     "UNKNOWN",
+    "Broken",
     "Diagnostic",
     "Document",
     "Expression",
@@ -31,9 +33,12 @@ __all__ = [
     "Flow",
     "FlowBuilder",
     "Needs",
+    "OldFlow",
+    "OldStep",
     "OnError",
     "Reference",
     "Scope",
+    "Skipped",
     "Step",
     "StepHandle",
     "Value",

@@ -10,21 +10,31 @@ _TEST_KEYS: Final = ("configFile", "config", "stepflow_config", "cases")
 _CASE_KEYS: Final = ("name", "description", "input", "output")
 _EXAMPLE_KEYS: Final = ("name", "description", "input")
 _TEST_HINTS: Final = {"servers": "since 0.9 servers are plugins of the configuration"}
+_NO_SERVERS: Final = "'servers' are not started for tests any more; make each a plugin under test.config.plugins"
+_NEVER_SKIPPED: Final = "only flows of 0.7 and 0.8 are skipped; since 0.9 a skipped step is null"
 
 
-def read_test(flow: Shape) -> dict[str, Json] | None:
-    """Check the ``test`` section; its normal form has ``config`` for ``stepflow_config`` and no nulls."""
+def read_test(flow: Shape, *, is_old: bool = False) -> dict[str, Json] | None:
+    """Check the ``test`` section; its normal form has ``config`` for ``stepflow_config`` and no nulls.
+
+    Args:
+        flow: The document.
+        is_old: Whether it is one of 0.7 or 0.8, which may expect the outcome ``skipped``.
+    """
     shape = flow.inner("test", "test")
     if shape is None:
         return None
-    shape.warn_of_unknown(_TEST_KEYS, _TEST_HINTS)
+    shape.warn_of_unknown(_TEST_KEYS, _TEST_HINTS, reported=("servers",) if is_old else ())
+    if is_old and shape.fields.get("servers"):
+        # There it was obeyed, so that passing over it would run the tests against something else.
+        shape.reporter.invalid((*shape.path, "servers"), _NO_SERVERS)
     test: dict[str, Json] = {}
     _keep(test, "configFile", shape.string("configFile"))
     given = [key for key in ("configFile", "config", "stepflow_config") if shape.fields.get(key) is not None]
     if len(given) > 1:
         shape.reporter.invalid(shape.path, f"test has {' and '.join(map(repr, given))}; only one of them can count")
     _keep(test, "config", shape.object("config") or shape.object("stepflow_config"))
-    _keep(test, "cases", [_case(case) for case in shape.inner_list("cases", "a test case")] or None)
+    _keep(test, "cases", [_case(case, is_old) for case in shape.inner_list("cases", "a test case")] or None)
     return test
 
 
@@ -33,10 +43,10 @@ def read_examples(flow: Shape) -> tuple[Mapping[str, Json], ...]:
     return tuple(_named_input(shape, _EXAMPLE_KEYS) for shape in flow.inner_list("examples", "an example"))
 
 
-def _case(shape: Shape) -> dict[str, Json]:
+def _case(shape: Shape, is_old: bool) -> dict[str, Json]:
     case = _named_input(shape, _CASE_KEYS)
     if output := shape.inner("output", "the output of a test case"):
-        _check_result(output)
+        _check_result(output, is_old)
         case["output"] = dict(output.fields)
     return case
 
@@ -51,7 +61,7 @@ def _named_input(shape: Shape, keys: tuple[str, ...]) -> dict[str, Any]:
     return document
 
 
-def _check_result(shape: Shape) -> None:
+def _check_result(shape: Shape, is_old: bool) -> None:
     match shape.fields.get("outcome"):
         case None:
             shape.missing("outcome", "outcome: success")
@@ -65,8 +75,12 @@ def _check_result(shape: Shape) -> None:
                 if not is_integer(error.fields.get("code")):
                     error.wrong("code", "an integer")
                 error.required_string("message", "message: text")
+        case "skipped" if is_old:
+            shape.string("reason")
+        case "skipped":
+            shape.wrong("outcome", f"'success' or 'failed' ({_NEVER_SKIPPED})")
         case _:
-            shape.wrong("outcome", "'success' or 'failed'")
+            shape.wrong("outcome", "'success', 'skipped' or 'failed'" if is_old else "'success' or 'failed'")
 
 
 def _keep(document: dict[str, Json], key: str, value: Json) -> None:

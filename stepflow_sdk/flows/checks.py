@@ -16,6 +16,7 @@ from stepflow_sdk.flows.expressions import (
     walk,
 )
 from stepflow_sdk.flows.loader import parse_flow
+from stepflow_sdk.flows.old_document import OldFlow
 from stepflow_sdk.flows.paths import format_path
 from stepflow_sdk.flows.values import Json, PathParts, is_object
 from stepflow_sdk.flows.variables import declares_variables
@@ -106,7 +107,8 @@ class _Checker:
         if not step.component.startswith("/"):
             message = f"the component {step.component[:60]!r} does not start with '/', so that no route leads to it"
             self._add(_INVALID_COMPONENT, (*path, "component"), message, component=step.component)
-        self._check_references(step.input, (*path, "input"), seen, step.id)
+        for place, expression in step.expressions():
+            self._check_references(expression, (*path, *place), seen, step.id)
         self._check_subflow(step, path)
 
     def _check_references(
@@ -124,7 +126,7 @@ class _Checker:
     def _check_step_reference(
         self, node: StepReference, path: PathParts, seen: Mapping[str, int], holder: str | None
     ) -> None:
-        place = (*path, "$step")
+        place = (*path, *node.KEY)
         if holder is not None and node.step == holder:
             self._add(_SELF_REFERENCE, place, f"step {holder[:60]!r} refers to itself", stepId=holder)
         elif node.step not in seen:
@@ -145,20 +147,24 @@ class _Checker:
 
     def _check_variable(self, node: VariableReference, path: PathParts) -> None:
         name = node.name
-        place = (*path, "$variable")
+        place = (*path, *node.KEY)
+        where = "variables" if isinstance(self._flow, OldFlow) else "schemas.properties.variables"
         if not declares_variables(self._flow.schemas):
-            said = "the flow has no schema for its variables (schemas.properties.variables)"
+            said = f"the flow has no schema for its variables ({where})"
             self._add(_NO_VARIABLES_SCHEMA, place, said)
         elif name is not None and name not in self._flow.variables:
             finding = _UNDEFINED_REQUIRED_VARIABLE if node.default is None else _UNDEFINED_VARIABLE
             declared = self._flow.variables
             hint = did_you_mean(name, declared) or f"declared: {_listed(declared)}"
-            message = f"variable {name[:60]!r} is not declared in schemas.properties.variables; {hint}"
+            message = f"variable {name[:60]!r} is not declared in {where}; {hint}"
             self._add(finding, place, message, variable=name)
 
     def _check_reachability(self) -> None:
-        uses = {step.id: referenced_steps(step.input) for step in self._flow.steps}
-        waiting = [step.id for step in self._flow.steps if step.must_execute]
+        uses = {
+            step.id: [used for _, expression in step.expressions() for used in referenced_steps(expression)]
+            for step in self._flow.steps
+        }
+        waiting = [step.id for step in self._flow.steps if step.must_execute or self._flow.runs_every_step]
         waiting += referenced_steps(self._flow.output)
         needed: set[str] = set()
         while waiting:

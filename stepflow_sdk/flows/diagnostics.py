@@ -15,9 +15,10 @@ Level: TypeAlias = Literal["warning", "error", "fatal"]
 
 UNREADABLE: Final = (4000, "unreadableDocument")
 INVALID: Final = (4001, "invalidDocument")
-OUTDATED: Final = (4002, "outdatedSyntax")
+MIXED: Final = (4002, "mixedLanguages")
 UNKNOWN_KEY: Final = (4100, "unknownKey")
 DUPLICATE_KEY: Final = (4101, "duplicateKey")
+DEPRECATED: Final = (4102, "deprecatedLanguage")
 
 _MOST_TOLD: Final = 50
 _MOST_KEPT: Final = 1000

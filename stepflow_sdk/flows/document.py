@@ -1,6 +1,6 @@
 """The flow document as it is after parsing (section a of the flow format)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from stepflow_sdk.flows.canonical import blob_id
 from stepflow_sdk.flows.diagnostics import Diagnostic, Source
 from stepflow_sdk.flows.expressions import Constant, Expression
-from stepflow_sdk.flows.values import Json
+from stepflow_sdk.flows.values import Json, PathParts
 from stepflow_sdk.flows.variables import VariableDeclaration
 
 
@@ -72,13 +72,17 @@ class Step:
     must_execute: bool | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Any])
 
+    def expressions(self) -> Iterator[tuple[PathParts, Expression]]:
+        """Everything that is evaluated for the step, each with its place in the step's JSON."""
+        yield ("input",), self.input
+
     def to_json(self) -> dict[str, Json]:
         """The step in normal form (section f)."""
         document: dict[str, Json] = {"id": self.id, "component": self.component}
         if self.on_error is not None:
             document["onError"] = self.on_error.to_json()
-        _put(document, "input", self.input.to_json())
-        _put(document, "mustExecute", self.must_execute)
+        put(document, "input", self.input.to_json())
+        put(document, "mustExecute", self.must_execute)
         if self.metadata:
             document["metadata"] = dict(self.metadata)
         return document
@@ -116,20 +120,25 @@ class Flow:
     warnings: tuple[Diagnostic, ...] = ()
     source: Source | None = field(default=None, repr=False)
 
+    @property
+    def runs_every_step(self) -> bool:
+        """Whether all steps run, needed or not."""
+        return False
+
     def to_json(self) -> dict[str, Json]:
         """The flow as a document in normal form (section f): fields in order, paths normalised, empty ones gone.
 
         Not to be changed: parts of it are the flow's own.
         """
         document: dict[str, Json] = {}
-        _put(document, "name", self.name)
-        _put(document, "description", self.description)
-        _put(document, "version", self.version)
-        _put(document, "schemas", None if self.schemas is None else dict(self.schemas))
+        put(document, "name", self.name)
+        put(document, "description", self.description)
+        put(document, "version", self.version)
+        put(document, "schemas", None if self.schemas is None else dict(self.schemas))
         if self.steps:
             document["steps"] = [step.to_json() for step in self.steps]
-        _put(document, "output", self.output.to_json())
-        _put(document, "test", None if self.test is None else dict(self.test))
+        put(document, "output", self.output.to_json())
+        put(document, "test", None if self.test is None else dict(self.test))
         if self.examples:
             document["examples"] = [dict(example) for example in self.examples]
         if self.metadata:
@@ -148,6 +157,7 @@ class Flow:
         return hash(self.id)
 
 
-def _put(document: dict[str, Json], key: str, value: Json) -> None:
+def put(document: dict[str, Json], key: str, value: Json) -> None:
+    """Set a field, unless its value is null."""
     if value is not None:
         document[key] = value

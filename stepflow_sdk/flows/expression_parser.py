@@ -65,13 +65,13 @@ class ExpressionParser:
     def parse(self, value: Json, path: PathParts) -> Expression:
         """Parse a JSON value that stands at a place of the document."""
         if is_array(value):
-            return _array(value, [self.parse(item, (*path, index)) for index, item in enumerate(value)])
+            return make_array(value, [self.parse(item, (*path, index)) for index, item in enumerate(value)])
         if not is_object(value):
             return Constant(value, value)
         key = special_key(value)
         if key is None:
             self._warn_of_misspelled(value, path)
-            return _object(value, {name: self.parse(item, (*path, name)) for name, item in value.items()})
+            return make_object(value, {name: self.parse(item, (*path, name)) for name, item in value.items()})
         self._warn_of_ignored(key, value, path)
         return self._parsers[key](value, path)
 
@@ -146,20 +146,30 @@ class ExpressionParser:
             return ()
 
 
-def _array(source: list[Json], items: list[Expression]) -> Expression:
+def make_array(
+    source: list[Json],
+    items: list[Expression],
+    build: Callable[[list[Expression]], Expression] = ArrayExpression,
+) -> Expression:
+    """The expression for an array: a constant where all of its elements are."""
     constants = [item for item in items if isinstance(item, Constant)]
     if len(constants) < len(items):
-        return ArrayExpression(items)
+        return build(items)
     # Shared with the document where nothing was taken off, so that a large constant exists once.
     if all(item.value is original for item, original in zip(constants, source, strict=True)):
         return Constant(source, source)
     return Constant([item.value for item in constants], source)
 
 
-def _object(source: dict[str, Json], fields: dict[str, Expression]) -> Expression:
+def make_object(
+    source: dict[str, Json],
+    fields: dict[str, Expression],
+    build: Callable[[dict[str, Expression]], Expression] = ObjectExpression,
+) -> Expression:
+    """The expression for an object: a constant where all of its fields are."""
     constants = {key: field for key, field in fields.items() if isinstance(field, Constant)}
     if len(constants) < len(fields):
-        return ObjectExpression(fields)
+        return build(fields)
     if all(field.value is source[key] for key, field in constants.items()):
         return Constant(source, source)
     return Constant({key: field.value for key, field in constants.items()}, source)

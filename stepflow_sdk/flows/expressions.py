@@ -7,6 +7,7 @@ change it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from stepflow_sdk.flows.outcomes import ENGINE_ERROR, UNKNOWN_STEP, VALUE_NOT_FOUND, Failure, Needs, Scope
 from stepflow_sdk.flows.paths import follow, format_path
@@ -192,6 +193,9 @@ class StepReference(Expression):
 
     __slots__ = ("_needs", "path", "step")
 
+    KEY: ClassVar[PathParts] = ("$step",)
+    """Where the id stands in the JSON of the reference."""
+
     def __init__(self, step: str, path: PathParts) -> None:
         self.step = step
         self.path = path
@@ -249,6 +253,9 @@ class VariableReference(Expression):
     """
 
     __slots__ = ("declared", "default", "path")
+
+    KEY: ClassVar[PathParts] = ("$variable",)
+    """Where the name stands in the JSON of the reference."""
 
     def __init__(self, path: PathParts, declared: Json | Missing, default: Expression | None) -> None:
         self.path = path

@@ -4,10 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from stepflow_sdk.flows.cases import read_examples, read_test
-from stepflow_sdk.flows.diagnostics import DUPLICATE_KEY, OUTDATED, Reporter, Source
+from stepflow_sdk.flows.diagnostics import DUPLICATE_KEY, MIXED, Reporter, Source
 from stepflow_sdk.flows.document import Flow, OnError, Step
 from stepflow_sdk.flows.expression_parser import ExpressionParser
-from stepflow_sdk.flows.outdated import OUTDATED_FLOW_KEYS, OUTDATED_STEP_KEYS, find_outdated
+from stepflow_sdk.flows.old_flow_parser import read_old_flow
+from stepflow_sdk.flows.outdated import (
+    OUTDATED_FLOW_KEYS,
+    OUTDATED_STEP_KEYS,
+    Outdated,
+    find_current,
+    find_outdated,
+    old_language,
+)
+from stepflow_sdk.flows.paths import show_path
 from stepflow_sdk.flows.shapes import Shape
 from stepflow_sdk.flows.source import Duplicate
 from stepflow_sdk.flows.values import MISSING, Json, PathParts, describe, is_object
@@ -40,17 +49,26 @@ _STEP_HINTS: Final = {
 def read_flow(document: Json, *, source: Source | None = None, duplicates: Sequence[Duplicate] = ()) -> Flow:
     """Build a flow from a document that is plain JSON.
 
+    A document with anything of 0.7 or 0.8 in it is one of these languages, and becomes an `OldFlow`.
+
     Raises:
-        InvalidFlow: The document has not the form of a flow, or is written in the language of 0.7 or 0.8; every
+        InvalidFlow: The document has not the form of a flow, or mixes the languages of 0.7 or 0.8 and 0.9; every
             problem is in ``diagnostics``.
     """
     reporter = Reporter(source)
     if not is_object(document):
         reporter.invalid((), f"a flow is an object with 'steps' and 'output', not {describe(document)}")
         document = {}
-    _report_outdated(document, reporter)
     _report_duplicates(duplicates, reporter)
-    flow = _read(Shape(reporter, document, (), "the flow"))
+    shape = Shape(reporter, document, (), "the flow")
+    outdated = find_outdated(document)
+    current = find_current(document) if outdated else None
+    if outdated and current is None:
+        flow: Flow = read_old_flow(shape, outdated, old_language(document))
+    else:
+        if current is not None:
+            _report_mixed(outdated, current, reporter)
+        flow = _read(shape)
     reporter.refuse_fatal()
     return flow
 
@@ -103,7 +121,7 @@ def _on_error(shape: Shape | None) -> OnError | None:
         case "retry":
             return OnError.retry(shape.count("maxRetries"))
         case "skip":
-            pass  # reported as outdated
+            pass  # reported as mixed
         case _:
             shape.wrong("action", "'fail', 'useDefault' or 'retry'")
     return None
@@ -134,11 +152,17 @@ def _schemas(flow: Shape) -> Mapping[str, Json] | None:
     return shape.fields
 
 
-def _report_outdated(document: Json, reporter: Reporter) -> None:
-    for found in find_outdated(document):
-        message = f"{found.construct!r} is the language of Stepflow 0.7 and 0.8, which is not run; {found.replacement}"
-        data = {"construct": found.construct, "replacement": found.replacement}
-        reporter.add(OUTDATED, found.path, message, data=data)
+def _report_mixed(outdated: Sequence[Outdated], current: tuple[str, PathParts], reporter: Reporter) -> None:
+    name, path = current
+    line = None if reporter.source is None else reporter.source.line(path)
+    place = show_path(path) if line is None else f"{show_path(path)}, line {line}"
+    for found in outdated:
+        message = (
+            f"{found.construct!r} is the language of Stepflow 0.7 and 0.8, and {name!r} (at {place}) that of 0.9; "
+            f"a document is written in one of them; for 0.9 {found.replacement}"
+        )
+        data = {"construct": found.construct, "replacement": found.replacement, "beside": name}
+        reporter.add(MIXED, found.path, message, data=data)
 
 
 def _report_duplicates(duplicates: Sequence[Duplicate], reporter: Reporter) -> None:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from stepflow_sdk.flows.document import Flow, OnError, Step
 from stepflow_sdk.flows.expressions import Coalesce, Expression, If, InputReference, StepReference, VariableReference
+from stepflow_sdk.flows.old_document import OldStep
 
 __all__ = ["Edge", "FlowGraph", "Node", "NodeKind", "flow_graph"]
 
@@ -58,9 +59,9 @@ class FlowGraph:
 def flow_graph(flow: Flow) -> FlowGraph:
     """Make the graph of a flow; references to steps that are not there are left out."""
     indexes = {step.id: index for index, step in reversed(list(enumerate(flow.steps, 1)))}
-    users = [*(step.input for step in flow.steps), flow.output]
+    users = [(index, used) for index, step in enumerate(flow.steps, 1) for _, used in step.expressions()]
     edges: dict[tuple[int, int], bool] = {}
-    for target, expression in enumerate(users, 1):
+    for target, expression in [*users, (len(flow.steps) + 1, flow.output)]:
         for name, is_conditional in _references(expression, is_conditional=False):
             source = 0 if name is None else indexes.get(name)
             if source is not None and source < target:
@@ -93,7 +94,7 @@ def _needed(flow: Flow, edges: dict[tuple[int, int], bool]) -> set[int]:
     sources: dict[int, list[int]] = {}
     for source, target in edges:
         sources.setdefault(target, []).append(source)
-    waiting = [index for index, step in enumerate(flow.steps, 1) if step.must_execute]
+    waiting = [index for index, step in enumerate(flow.steps, 1) if step.must_execute or flow.runs_every_step]
     waiting.append(len(flow.steps) + 1)
     needed: set[int] = set()
     while waiting:
@@ -106,6 +107,8 @@ def _needed(flow: Flow, edges: dict[tuple[int, int], bool]) -> set[int]:
 
 def _node(step: Step, *, is_reachable: bool) -> Node:
     notes = [*(["always runs"] if step.must_execute else []), *_on_error(step.on_error)]
+    if isinstance(step, OldStep) and step.skip_if is not None:
+        notes.append("may be skipped")
     if not is_reachable:
         notes.append("never runs")
     return Node("step", step.id, step.component, tuple(notes), is_reachable)

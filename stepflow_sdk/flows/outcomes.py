@@ -35,6 +35,26 @@ class Failure(msgspec.Struct, frozen=True):
         return error
 
 
+class Skipped(msgspec.Struct, frozen=True):
+    """A step was skipped. In a flow of 0.9 its value is null; in one of 0.7 or 0.8 this stands where a value would.
+
+    Attributes:
+        reason: Why, where that is known.
+    """
+
+    reason: str | None = None
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """An expression of a flow of 0.7 or 0.8 cannot be evaluated, which ends the whole run (section c.10).
+
+    Attributes:
+        failure: What is wrong.
+    """
+
+    failure: Failure
+
+
 class Needs(msgspec.Struct, frozen=True):
     """An expression cannot be evaluated before these steps have ended.
 
@@ -54,7 +74,10 @@ class Scope(Protocol):
         ...
 
     def step(self, step_id: str, /) -> object:
-        """The result of a step: its value, a `Failure`, `PENDING` before it ended, `UNKNOWN` if there is none."""
+        """The result of a step: its value, a `Failure`, `PENDING` before it ended, `UNKNOWN` if there is none.
+
+        For expressions of 0.7 and 0.8 also `Skipped`.
+        """
         ...
 
     def variable(self, name: str, /) -> object:

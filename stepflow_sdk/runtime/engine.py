@@ -19,6 +19,7 @@ from stepflow_sdk.runtime.events import Observer, RunEnded, RunStarted
 from stepflow_sdk.runtime.inputs import GivenInputs, InputSource, StoredInputs
 from stepflow_sdk.runtime.items import Plan
 from stepflow_sdk.runtime.overrides import apply_overrides
+from stepflow_sdk.runtime.plans import make_plan
 from stepflow_sdk.runtime.runs import RunRecord, RunStore
 from stepflow_sdk.runtime.scheduler import Job, Scheduler
 from stepflow_sdk.runtime.steps import StepCaller
@@ -109,7 +110,7 @@ class Engine:
         """Keep a flow as a blob, so that components can ask for it; returns its id."""
         if flow.id not in self._plans:
             await self.blobs.put(flow.to_json(), BlobType.flow)
-            self._remember(flow.id, Plan(flow))
+            self._remember(flow.id, make_plan(flow))
         return BlobId(flow.id)
 
     async def flow(self, flow_id: str) -> Flow:
@@ -132,7 +133,7 @@ class Engine:
             data = {"field": "flow_id", "diagnostics": error.diagnostics}
             raise InvalidValue(f"the blob {flow_id} is no flow that can be run: {error}", data=data) from None
         # Under the id of the blob: that of the flow itself is another one when the document is not in normal form.
-        self._remember(flow_id, Plan(flow))
+        self._remember(flow_id, make_plan(flow))
         return flow
 
     def _remember(self, flow_id: str, plan: Plan) -> None:
@@ -209,7 +210,7 @@ class Engine:
         """
         flow = await self.flow(record.flow_id)
         changed = apply_overrides(flow, record.overrides)
-        plan = self._plans[record.flow_id] if changed is flow else Plan(changed)
+        plan = self._plans[record.flow_id] if changed is flow else make_plan(changed)
         self._active[record.run_id] = _Active(record.root_run_id, record.depth)
         inputs = StoredInputs(self.runs, record.run_id)
         return await self._execute(_Accepted(record, plan, inputs, in_memory=False), _nobody)
@@ -277,7 +278,7 @@ class Engine:
         in_memory = isinstance(inputs, Sequence)
         # What a store has read to its end is taken from there.
         source = GivenInputs(inputs) if in_memory or count is None else StoredInputs(self.runs, run_id)
-        return _Accepted(msgspec.structs.replace(record, items=count), plan or Plan(changed), source, in_memory)
+        return _Accepted(msgspec.structs.replace(record, items=count), plan or make_plan(changed), source, in_memory)
 
     async def _execute_alone(self, accepted: "_Accepted") -> None:
         try:

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
-
 from stepflow_sdk.errors import RemoteError, ServerLost, WireError
-from stepflow_sdk.flows import Failure
-from stepflow_sdk.protocol import FlowError, FlowResult, FlowResultFailed, FlowResultSuccess
+from stepflow_sdk.flows import Failure, Skipped
+from stepflow_sdk.protocol import FlowError, FlowResult, FlowResultFailed, FlowResultSkipped, FlowResultSuccess
 from stepflow_sdk.protocol.error_codes import range_codes
 
 __all__ = ["Skipped", "failure_of", "flow_result", "internal_failure", "not_completed", "routing_failure"]
@@ -17,12 +15,6 @@ TRANSPORT = -32300
 
 INTERNAL = -32202
 """The engine's own errors."""
-
-
-class Skipped(Struct, frozen=True):
-    """A component asked that its step be skipped: its value is null."""
-
-    reason: str | None = None
 
 
 def failure_of(error: WireError, step_id: str, component: str, *, wrap: bool) -> Failure:
@@ -59,9 +51,11 @@ def not_completed(step_ids: Sequence[str]) -> Failure:
 
 
 def flow_result(outcome: Any) -> FlowResult:
-    """The result of a flow whose output resolved to this value or `Failure`."""
+    """The result of a flow whose output resolved to this value, `Failure` or, in 0.7 and 0.8, `Skipped`."""
     if isinstance(outcome, Failure):
         return FlowResultFailed(FlowError(outcome.code, outcome.message, outcome.data))
+    if isinstance(outcome, Skipped):
+        return FlowResultSkipped(outcome.reason)
     return FlowResultSuccess(outcome)
 
 

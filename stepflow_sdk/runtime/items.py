@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from stepflow_sdk.flows import MISSING, PENDING, UNKNOWN, Failure, Flow, Needs
+from stepflow_sdk.flows import MISSING, PENDING, UNKNOWN, Failure, Flow, Needs, Skipped
 from stepflow_sdk.runtime.failures import not_completed
 
 __all__ = ["Item", "Plan"]
@@ -26,6 +26,10 @@ class Plan:
         # The last one is found under the index OUTPUT.
         self.expressions = (*(step.input for step in flow.steps), flow.output)
 
+    def item(self, index: int, input: Any, variables: Mapping[str, Any]) -> "Item":
+        """The state of one input."""
+        return Item(self, index, input, variables)
+
 
 class Item:
     """The state of one input, and the `Scope` in which its expressions are evaluated.
@@ -38,7 +42,8 @@ class Item:
         index: The place of the input among those of the run.
         input: The input.
         outcome: What the output came to, a value or a `Failure`; `PENDING` before.
-        failed_early: Steps that failed without being called, because of their input; for the caller to take.
+        ended_early: Steps that ended without being called, because of their input; for the caller to take.
+        is_over: Whether steps that are ready are not to be called any more.
     """
 
     __slots__ = (
@@ -49,9 +54,10 @@ class Item:
         "_values",
         "_variables",
         "_waiting",
-        "failed_early",
+        "ended_early",
         "index",
         "input",
+        "is_over",
         "outcome",
     )
 
@@ -59,7 +65,8 @@ class Item:
         self.index = index
         self.input = input
         self.outcome: Any = PENDING
-        self.failed_early: list[tuple[int, Failure]] = []
+        self.is_over = False
+        self.ended_early: list[tuple[int, Failure | Skipped]] = []
         self._plan = plan
         self._values = plan.pending.copy()
         self._variables = variables
@@ -98,9 +105,13 @@ class Item:
         """The resolved input of a step that can be called; it is forgotten here."""
         return self._inputs.pop(index)
 
+    def recover(self, index: int, outcome: Any, failure: Failure) -> Any:  # noqa: ARG002  (see `OldItem`)
+        """What a step came to whose component failed; the outcome is what its ``on_error`` made of the failure."""
+        return outcome
+
     def settle(self, index: int, outcome: Any) -> list[int]:
-        """Take the end of a step, a value or a `Failure`; returns the steps that can be called now."""
-        return self._advance(list(self._end(index, outcome)))
+        """Take the end of a step: a value, a `Failure` or `Skipped`; returns the steps that can be called now."""
+        return self._advance(list(self._end(index, None if outcome.__class__ is Skipped else outcome)))
 
     def give_up(self) -> None:
         """End an item whose steps wait for each other: nothing of it runs, and nothing of it can."""
@@ -120,7 +131,7 @@ class Item:
             elif consumer == OUTPUT:
                 self.outcome = value
             elif isinstance(value, Failure):
-                self.failed_early.append((consumer, value))
+                self.ended_early.append((consumer, value))
                 consumers += self._end(consumer, value)
             else:
                 self._inputs[consumer] = value

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from stepflow_sdk.flows import Step
+from stepflow_sdk.flows import Skipped, Step
 from stepflow_sdk.runtime.items import Item, Plan
 from stepflow_sdk.runtime.runs import StepRecord
 
@@ -63,5 +63,5 @@ def replay(item: Item, ready: list[int], stored: Mapping[str, StepRecord], plan:
             left.append(index)
         else:
             item.take_input(index)
-            ready += item.settle(index, record.outcome)
+            ready += item.settle(index, Skipped(record.reason) if record.status == "skipped" else record.outcome)
     return left

@@ -102,6 +102,8 @@ class Scheduler:
     async def _work(self) -> None:
         while await self._find_work():
             _, index, item = heappop(self._ready)
+            if item.is_over:
+                continue
             more = self._ready or self._has_room()
             if more and self._workers < self._job.max_concurrency and self._tasks is not None:
                 self._workers += 1
@@ -130,7 +132,7 @@ class Scheduler:
             return
         index = pending.item
         self._begun = index + 1
-        item = Item(self._job.plan, index, pending.input, self._job.variables)
+        item = self._job.plan.item(index, pending.input, self._job.variables)
         self._active[index] = item
         if pending.steps:
             self._stored[index] = {step.step_id: step for step in pending.steps}
@@ -147,14 +149,14 @@ class Scheduler:
         outcome, failure, attempt = await self._caller.run(
             step, input, ids, item=item.index, observer=self._observe, start=start
         )
+        if failure is not None:
+            outcome = item.recover(index, outcome, failure)
         skipped = outcome if isinstance(outcome, Skipped) else None
-        if skipped is not None:
-            outcome = None
         status = "skipped" if skipped else "failed" if isinstance(outcome, Failure) else "completed"
         reason = skipped.reason if skipped else None
         if start is not None:
             # Written first: what depends on a result must never be ahead of it.
-            self._store.write_step(job.run_id, start.ended(status, outcome, attempt, reason))
+            self._store.write_step(job.run_id, start.ended(status, None if skipped else outcome, attempt, reason))
         if self._observe is not None:
             seconds = time.perf_counter() - began
             event = StepEnded(
@@ -169,22 +171,24 @@ class Scheduler:
             ready = replay(item, ready, self._stored[item.index], self._job.plan)
         for index in ready:
             heappush(self._ready, (item.index, index, item))
-        if item.failed_early:
-            self._write_failed_early(item)
+        if item.ended_early:
+            self._write_ended_early(item)
         if item.done:
             await self._end_item(item)
 
-    def _write_failed_early(self, item: Item) -> None:
-        failed, item.failed_early = item.failed_early, []
+    def _write_ended_early(self, item: Item) -> None:
+        ended, item.ended_early = item.ended_early, []
         run_id = self._job.run_id
         now = time.time() if self._store.keeps_steps else None
-        for index, failure in failed:
+        for index, end in ended:
             step = self._job.plan.steps[index]
+            failure, reason = (None, end.reason) if isinstance(end, Skipped) else (end, None)
+            status = "skipped" if failure is None else "failed"
             if now is not None:
-                record = StepRecord(item.index, step.id, "failed", failure, 0, None, step.component, now, now)
+                record = StepRecord(item.index, step.id, status, failure, 0, reason, step.component, now, now)
                 self._store.write_step(run_id, record)
             if self._observe is not None:
-                self._tell(StepEnded(run_id, item.index, step.id, step.component, "failed", 0.0, failure, None, 0))
+                self._tell(StepEnded(run_id, item.index, step.id, step.component, status, 0.0, failure, reason, 0))
 
     async def _end_item(self, item: Item) -> None:
         if self._active.pop(item.index, None) is None:

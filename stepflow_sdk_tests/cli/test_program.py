@@ -186,11 +186,11 @@ def test_a_flow_with_mistakes_does_not(cli: CommandLine) -> None:
         assert told in done.out
 
 
-def test_a_flow_of_an_older_version_is_refused_with_the_replacement(cli: CommandLine) -> None:
-    cli.write("flow.yaml", "steps: [{id: a, component: /a, input: {$from: {workflow: input}, path: x}}]")
+def test_a_flow_of_two_languages_is_refused_with_the_replacement(cli: CommandLine) -> None:
+    cli.write("flow.yaml", "steps: [{id: a, component: /a, input: {$from: {workflow: input}}}]\noutput: {$step: a}")
     done = cli("validate", "--flow", "flow.yaml")
     assert done.code == 1
-    assert "$input" in done.out
+    assert "use {$input: $}" in done.out
 
 
 def test_diagnostics_for_programs_are_json(cli: CommandLine) -> None:

@@ -7,7 +7,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepflow_sdk.errors import InvalidFlow
-from stepflow_sdk.flows import Flow, OnError, dump_yaml, load_flow, parse_flow, parse_json, parse_yaml, read_document
+from stepflow_sdk.flows import (
+    Flow,
+    OldFlow,
+    OnError,
+    dump_yaml,
+    load_flow,
+    parse_flow,
+    parse_json,
+    parse_yaml,
+    read_document,
+)
 from stepflow_sdk_tests.flows.strategies import JSON, documents
 
 
@@ -260,24 +270,40 @@ OLD: list[tuple[dict[str, Any], str, str]] = [
         "$.steps[0].onError.defaultValue[0].$from",
         "0.7 and 0.8",
     ),
-    # A document that mixes both languages is refused just so.
-    (
-        {"output": [{"$step": "a"}, {"$if": {"x": {"$from": {"step": "b"}}}, "then": 1}]},
-        "$.output[1].$if.x.$from",
-        "$step: b",
-    ),
 ]
 
 
 @pytest.mark.parametrize(("document", "path", "replacement"), OLD, ids=lambda value: str(value)[:40])
-def test_the_language_of_0_7_is_refused_with_its_replacement(
+def test_a_construct_of_0_7_in_a_document_of_0_9_is_refused_with_its_replacement(
     document: dict[str, Any], path: str, replacement: str
 ) -> None:
-    found = refusal(document)
+    found = refusal({**document, "schemas": {"type": "object"}})
     assert {finding["code"] for finding in found} == {4002}
     told = {finding["path"]: finding for finding in found}
     assert replacement in told[path]["formatted"]
-    assert set(told[path]["data"]) == {"construct", "replacement"}
+    assert "'schemas' (at $.schemas) that of 0.9" in told[path]["formatted"]
+    assert set(told[path]["data"]) == {"construct", "replacement", "beside"}
+
+
+CURRENT: list[tuple[Any, str, str]] = [
+    ([{"$step": "a"}], "$step", "$.output[1][0].$step"),
+    ({"x": {"$input": "$"}}, "$input", "$.output[1].x.$input"),
+    ({"$variable": "v"}, "$variable", "$.output[1].$variable"),
+    ({"$if": True, "then": 1}, "$if", "$.output[1].$if"),
+    ({"$coalesce": []}, "$coalesce", "$.output[1].$coalesce"),
+]
+
+
+@pytest.mark.parametrize(("value", "name", "place"), CURRENT)
+def test_a_mixed_document_is_refused_by_the_names_of_both(value: Any, name: str, place: str) -> None:
+    (found,) = refusal({"output": [{"$from": {"step": "a"}}, value]})
+    assert (found["code"], found["path"]) == (4002, "$.output[0].$from")
+    assert f"{name!r} (at {place}) that of 0.9" in found["formatted"]
+
+
+def test_a_new_expression_inside_a_literal_does_not_make_a_document_mixed() -> None:
+    flow = parse_flow({"output": [{"$from": {"workflow": "input"}}, {"$literal": {"$step": "a"}}]})
+    assert isinstance(flow, OldFlow)
 
 
 def test_every_old_construct_of_a_document_is_told() -> None:
@@ -287,13 +313,13 @@ steps:
 - id: a
   component: /a
   skipIf: {$from: {workflow: input}, path: x}
-output: {$from: {step: a}}
+output: [{$from: {step: a}}, {$step: a}]
 """
     assert [(finding["path"], finding["line"]) for finding in refusal(parse_yaml(text))] == [
         ("$.schema", 1),
         ("$.steps[0].skipIf", 5),
         ("$.steps[0].skipIf.$from", 5),
-        ("$.output.$from", 6),
+        ("$.output[0].$from", 6),
     ]
 
 

@@ -211,7 +211,7 @@ async def test_an_exception_of_the_block_comes_out_as_it_is() -> None:
         ({"steps": [{"id": "a", "component": "/add", "input": {"$step": "b"}}]}, "'b'"),
         ({"steps": [{"id": "a"}]}, "component"),
         ({"steps": [{"id": "a", "component": "add"}], "output": {"$step": "a"}}, "add"),
-        ({"inputSchema": {}, "steps": []}, "inputSchema"),
+        ({"inputSchema": {}, "output": {"$input": "$"}}, "inputSchema"),
         ("no/such/file.yaml", "no such file"),
     ],
 )

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from stepflow_sdk.errors import InvalidFlow, InvalidInput, RemoteError
+from stepflow_sdk.errors import InvalidFlow, InvalidInput, RemoteError, SkipStep
 from stepflow_sdk.flows import Flow, parse_flow
 from stepflow_sdk.flows.values import is_object
 from stepflow_sdk.protocol import (
@@ -49,7 +49,10 @@ class Map(Struct):
 
 
 class Mapped(Struct):
-    """Output of ``/map``: the outcomes in the order of the items, and how many were of which kind."""
+    """Output of ``/map``: the outcomes in the order of the items, and how many were of which kind.
+
+    A skipped one, of a flow of 0.7 or 0.8, is neither.
+    """
 
     results: list[Any]
     successful: int
@@ -62,7 +65,8 @@ async def map_flow(host: Host, input: Map, ids: ObservabilityContext) -> Mapped:
     limit = input.max_concurrency
     results = await host.flows.run_nested(flow, input.items, parent_run_id=ids.run_id, max_concurrency=limit)
     successful = sum(isinstance(result, FlowResultSuccess) for result in results)
-    return Mapped([_json_of(result) for result in results], successful, len(results) - successful)
+    failed = sum(isinstance(result, FlowResultFailed) for result in results)
+    return Mapped([_json_of(result) for result in results], successful, failed)
 
 
 class Iterate(Struct):
@@ -100,7 +104,9 @@ def _output(outcome: FlowResult) -> dict[str, Any]:
     if isinstance(outcome, FlowResultFailed):
         error = outcome.error
         raise RemoteError(error.message, code=error.code, data=error.data)
-    value = outcome.result if isinstance(outcome, FlowResultSuccess) else None
+    if isinstance(outcome, FlowResultSkipped):
+        raise SkipStep(outcome.reason)
+    value = outcome.result
     return value if is_object(value) else {}
 
 
