@@ -139,19 +139,28 @@ class Callbacks:
 class CallbackHandler:
     """Takes what arrives on one connection to a component server.
 
+    Args:
+        callbacks: Answers the requests.
+        blob_url: Tells where the blobs are over HTTP.
+
     Attributes:
         tasks: Where answers are worked out, each in a task of its own; see `ServerHandler`.
         ended: Set when the connection is over.
     """
 
-    def __init__(self, callbacks: Callbacks) -> None:
+    def __init__(self, callbacks: Callbacks, blob_url: Callable[[], Awaitable[str]] | None = None) -> None:
         self.tasks: TaskGroup | None = None
         self.ended = anyio.Event()
         self._callbacks = callbacks
+        self._blob_url = blob_url
 
     def fork(self) -> "CallbackHandler":
         """See `ServerHandler.fork`."""
-        return CallbackHandler(self._callbacks)
+        return CallbackHandler(self._callbacks, self._blob_url)
+
+    async def blob_url(self) -> str | None:
+        """See `ServerHandler.blob_url`."""
+        return None if self._blob_url is None else await self._blob_url()
 
     def request(self, connection: Connection, request: Request) -> None:
         """Answer a request when its answer is known."""

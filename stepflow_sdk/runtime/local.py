@@ -16,6 +16,7 @@ from stepflow_sdk.flows.values import plain
 from stepflow_sdk.protocol import BlobId, BlobType, FlowResult, FlowResultSuccess, ObservabilityContext
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.assembly import Assembly, Server, from_config, from_servers
+from stepflow_sdk.runtime.blob_host import BlobHost
 from stepflow_sdk.runtime.blobs import BlobStore, MemoryBlobStore
 from stepflow_sdk.runtime.blocking import BlockingRuntime
 from stepflow_sdk.runtime.callbacks import CallbackHandler, Callbacks
@@ -123,7 +124,9 @@ class LocalRuntime:
             runs = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(runs.cancel_scope.cancel)
             callbacks = Callbacks(self._engine)
-            host = Host(tasks, lambda: CallbackHandler(callbacks), self._blobs, self._engine)
+            blob_host = BlobHost(self._blobs, tasks)
+            stack.callback(blob_host.stop)
+            host = Host(tasks, lambda: CallbackHandler(callbacks, blob_host.url), self._blobs, self._engine)
             for plugin in self._assembly.plugins.values():
                 plugin.start(host)
             self._engine.start(runs)

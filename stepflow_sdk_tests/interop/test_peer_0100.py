@@ -111,6 +111,12 @@ def test_a_peer_that_dies_is_told_with_its_exit_code_and_started_again(runtime: 
     assert runtime.execute("/echo", {"value": "back"}) == "back"
 
 
-def test_blobs_of_the_peer_need_an_http_api_that_the_local_runtime_does_not_offer(runtime: BlockingRuntime) -> None:
-    with pytest.raises(WireError, match="Blob API URL not configured"):
-        runtime.execute("/keep", {"value": 1})
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:20])
+def test_a_blob_of_the_peer_is_kept_by_the_runtime(runtime: BlockingRuntime, value: Any) -> None:
+    kept = runtime.execute("/keep", {"value": value})
+    assert kept == {"blob_id": blob_id(value), "data": value}
+    assert repr(runtime.get_blob(kept["blob_id"])) == repr(value)
+
+
+def test_the_peer_stores_a_flow_and_runs_it(runtime: BlockingRuntime) -> None:
+    assert runtime.execute("/nested", {"flow": ECHO, "input": 7}) == {"value": 7}

@@ -4,7 +4,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import aiohttp
 import anyio
 import pytest
 
@@ -252,8 +254,28 @@ async def test_a_server_of_the_newer_spelling_is_introduced_in_both() -> None:
         assert await runtime.execute("/x") == "/x"
     first, second = scene.exchanges[:2]
     assert first.json["params"] == {"runtime_protocol_version": 1}
-    assert second.json["params"] == {"runtime_protocol_version": 1, "runtimeProtocolVersion": 1}
+    told = second.json["params"]
+    assert (told["runtime_protocol_version"], told["runtimeProtocolVersion"]) == (1, 1)
     assert fake.told == ["initialize", "initialize", "initialized", "components/execute"]
+
+
+async def test_a_server_of_the_newer_spelling_is_told_where_blobs_are_over_http() -> None:
+    fake = FakeServer(camel=True)
+    async with driving(fake) as (runtime, scene):
+        await runtime.execute("/x")
+        url = scene.exchanges[1].json["params"]["capabilities"]["blobApiUrl"]
+        async with aiohttp.ClientSession() as session:
+            async with session.post(url, json={"data": {"b": 1.0, "a": "ü"}}) as answer:
+                assert answer.status == 200
+                blob_id = (await answer.json())["blobId"]
+            async with session.get(f"{url}/{blob_id}") as answer:
+                assert (await answer.json())["data"] == {"b": 1.0, "a": "ü"}
+            address = urlsplit(url)
+            assert len(address.path.split("/")[1]) > 20, "nobody guesses it"
+            for wrong in ("/api/v1/blobs", "/x/api/v1/blobs"):
+                async with session.get(f"http://{address.netloc}{wrong}/{blob_id}") as answer:
+                    assert answer.status == 404
+        assert await runtime.get_blob(blob_id) == {"b": 1.0, "a": "ü"}
 
 
 async def test_a_server_that_has_forgotten_the_runtime_is_introduced_again() -> None:

@@ -1,5 +1,8 @@
 """``initialize`` as servers of either spelling understand it (section 4.3 of the dialects)."""
 
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
 import msgspec
 from msgspec import Struct
 
@@ -7,14 +10,20 @@ from stepflow_sdk.errors import AccessDenied, InternalError, RequestTimeout, Ser
 from stepflow_sdk.protocol import methods
 from stepflow_sdk.protocol.dialects import PROTOCOL_VERSION
 from stepflow_sdk.protocol.messages import InitializeParams, InitializeResult
+from stepflow_sdk.transports.http.serving import is_loopback
 from stepflow_sdk.transports.http_client import HttpClient
 
 __all__ = ["initialize"]
 
 
-class _BothSpellings(Struct):
+class _Capabilities(Struct, rename="camel"):
+    blob_api_url: str
+
+
+class _BothSpellings(Struct, omit_defaults=True):
     runtime_protocol_version: int
     runtimeProtocolVersion: int  # noqa: N815  (the spelling of 0.10 and later)
+    capabilities: _Capabilities | None = None
 
 
 class _AnyResult(Struct):
@@ -25,15 +34,19 @@ class _AnyResult(Struct):
 _INITIALIZE = methods.INITIALIZE._replace(decode_result=msgspec.json.Decoder(_AnyResult))
 
 
-async def initialize(client: HttpClient, *, timeout: float | None) -> InitializeResult:
+async def initialize(
+    client: HttpClient, *, timeout: float | None, blob_url: Callable[[], Awaitable[str | None]]
+) -> InitializeResult:
     """Introduce the runtime to a server.
 
     A server that serves every dialect takes the newer spelling to mean a runtime without ``flows/*`` and
-    ``blobs/*``, which this is not. So the older spelling goes first, and one that cannot read it gets both.
+    ``blobs/*``, which this is not. So the older spelling goes first, and one that cannot read it gets both, with the
+    address of the blobs where it can reach them: on this machine.
 
     Args:
         client: The server.
         timeout: Seconds for each try.
+        blob_url: Tells where the blobs are over HTTP.
 
     Raises:
         WireError: See `HttpClient.call`.
@@ -43,8 +56,10 @@ async def initialize(client: HttpClient, *, timeout: float | None) -> Initialize
     except (ServerLost, RequestTimeout, AccessDenied):
         raise
     except WireError as first:
+        url = await blob_url() if is_loopback(urlsplit(client.url).hostname or "") else None
+        capabilities = None if url is None else _Capabilities(url)
         try:
-            return await _ask(client, _BothSpellings(PROTOCOL_VERSION, PROTOCOL_VERSION), timeout)
+            return await _ask(client, _BothSpellings(PROTOCOL_VERSION, PROTOCOL_VERSION, capabilities), timeout)
         except WireError:
             raise first from None
 

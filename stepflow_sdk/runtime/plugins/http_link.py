@@ -52,6 +52,11 @@ class HttpLink:
         return self
 
     @property
+    def child(self) -> AnnouncingServer | None:
+        """The server's process, when the runtime has started it."""
+        return self._process
+
+    @property
     def closed(self) -> bool:
         """Whether the server must be started again."""
         return self._handler.ended.is_set()
@@ -60,7 +65,7 @@ class HttpLink:
         """See `HttpClient.call`; a failure tells how the process of the server ended, if it did."""
         try:
             if method is methods.INITIALIZE:
-                return await initialize(self._client, timeout=timeout)
+                return await initialize(self._client, timeout=timeout, blob_url=self._handler.blob_url)
             if self._away:
                 await self._introduce_again()
             try:
@@ -102,7 +107,7 @@ class HttpLink:
         # A server that was away may be another process now, which has never heard of this runtime.
         async with self._introduced_again:
             if self._away:
-                await initialize(self._client, timeout=HANDSHAKE_SECONDS)
+                await initialize(self._client, timeout=HANDSHAKE_SECONDS, blob_url=self._handler.blob_url)
                 await self._client.notify(methods.INITIALIZED, Initialized())
                 self._away = False
 

@@ -65,6 +65,10 @@ class ServerHandler(Handler, Protocol):
         """A handler for another connection to the same server, where each call has one of its own."""
         ...
 
+    async def blob_url(self) -> str | None:
+        """Where a server on this machine reaches the blobs over HTTP, or None where it cannot."""
+        ...
+
 
 class HandlerFactory(Protocol):
     """Makes a handler for each connection."""
