@@ -16,6 +16,7 @@ from stepflow_sdk.flows.outcomes import Broken, Failure, Needs, Scope, Skipped
 from stepflow_sdk.flows.paths import follow, format_path, parse_path
 from stepflow_sdk.flows.source import Document
 from stepflow_sdk.flows.svg import as_svg
+from stepflow_sdk.flows.types import ComponentQuestion, ComponentSchemas, TypeReport, check_types, type_questions
 from stepflow_sdk.flows.values import MISSING, PENDING, UNKNOWN, ValueKey, is_mock_behaviors
 from stepflow_sdk.flows.variables import VariableDeclaration
 from stepflow_sdk.flows.yaml_dump import dump_yaml
@@ -26,6 +27,8 @@ __all__ = [
     "PENDING",
     "UNKNOWN",
     "Broken",
+    "ComponentQuestion",
+    "ComponentSchemas",
     "Diagnostic",
     "Document",
     "Expression",
@@ -41,6 +44,7 @@ __all__ = [
     "Skipped",
     "Step",
     "StepHandle",
+    "TypeReport",
     "Value",
     "ValueKey",
     "VariableDeclaration",
@@ -50,6 +54,7 @@ __all__ = [
     "blob_id",
     "canonical_json",
     "check_flow",
+    "check_types",
     "did_you_mean",
     "dump_yaml",
     "follow",
@@ -64,4 +69,5 @@ __all__ = [
     "referenced_steps",
     "require_runnable",
     "resolve",
+    "type_questions",
 ]
