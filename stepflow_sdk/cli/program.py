@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "call": "call one component and print its output",
     "list-components": "list the components that flows can use",
     "validate": "check a flow, and its configuration, without running it",
+    "serve": "offer the REST API of the orchestrator",
     "test": "run the test cases that flows carry",
     "visualize": "draw a flow as SVG, Mermaid or DOT",
 }

@@ -4,7 +4,7 @@ from stepflow_sdk.cli.arguments import Options, UsageError
 from stepflow_sdk.cli.output import say
 from stepflow_sdk.cli.servers import import_servers
 from stepflow_sdk.errors import DefinitionError
-from stepflow_sdk.runtime import Config, LocalRuntime, find_config, load_config
+from stepflow_sdk.runtime import Config, LocalRuntime, RunStore, find_config, load_config
 from stepflow_sdk.runtime.events import Observer
 
 __all__ = ["make_runtime", "read_config"]
@@ -23,8 +23,16 @@ def read_config(options: Options, flow: str | None) -> Config | None:
     return config
 
 
-def make_runtime(options: Options, flow: str | None = None, *, on_event: Observer | None = None) -> LocalRuntime:
+def make_runtime(
+    options: Options, flow: str | None = None, *, on_event: Observer | None = None, runs: RunStore | None = None
+) -> LocalRuntime:
     """Make the runtime: servers in process, or a configuration, or the builtin components alone.
+
+    Args:
+        options: What was given.
+        flow: The flow's file, beside which a configuration is looked for.
+        on_event: Told what happens.
+        runs: Where the state of runs is kept, unless something else is said.
 
     Raises:
         UsageError: Servers and a configuration are given, or a server cannot be imported.
@@ -34,11 +42,11 @@ def make_runtime(options: Options, flow: str | None = None, *, on_event: Observe
         if options.config:
             raise UsageError("--server needs no --config; give one of them")
         try:
-            return LocalRuntime(*import_servers(options.server), on_event=on_event)
+            return LocalRuntime(*import_servers(options.server), on_event=on_event, runs=runs)
         except DefinitionError as error:
             raise UsageError(f"--server: {error}; write --server PREFIX=MODULE:NAME") from None
     config = read_config(options, flow)
     if config is None:
         say("no configuration found and no --server given: only the components under /builtin/ can be called")
-        return LocalRuntime(on_event=on_event)
-    return LocalRuntime(config=config, on_event=on_event)
+        return LocalRuntime(on_event=on_event, runs=runs)
+    return LocalRuntime(config=config, on_event=on_event, runs=runs)

@@ -1,0 +1,81 @@
+"""The options of commands that serve HTTP: where, and to whom."""
+
+import dataclasses
+import os
+import socket
+
+from stepflow_sdk.cli.arguments import Options, Parser, UsageError
+from stepflow_sdk.cli.output import say
+from stepflow_sdk.transports.http.policy import HttpPolicy
+from stepflow_sdk.transports.http.serving import bind, is_loopback
+
+__all__ = ["add_http", "open_listener", "read_policy"]
+
+
+def add_http(parser: Parser, port: int) -> None:
+    """Add the options; ``port`` is the default one."""
+    group = parser.add_argument_group("where it listens, and to whom")
+    group.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="the address (default: %(default)s)")
+    group.add_argument(
+        "-p",
+        "--port",
+        metavar="N",
+        type=_port,
+        default=port,
+        help="the port, 0 for any free one (default: %(default)s)",
+    )
+    group.add_argument(
+        "--allow-host", metavar="NAME", action="append", default=[], help="a further name for the Host header"
+    )
+    group.add_argument(
+        "--allow-origin", metavar="ORIGIN", action="append", default=[], help="an origin whose pages may call"
+    )
+    group.add_argument(
+        "--token-env", metavar="NAME", help="the environment variable with the bearer token that callers must send"
+    )
+    group.add_argument("--insecure", action="store_true", help="listen beyond this machine without a token")
+
+
+def read_policy(options: Options) -> HttpPolicy:
+    """Who may talk to the server.
+
+    Raises:
+        UsageError: The token is not there, or others could talk to the server without one.
+    """
+    token = None
+    if options.token_env is not None:
+        token = os.environ.get(options.token_env)
+        if not token:
+            raise UsageError(f"the environment variable {options.token_env} of --token-env is not set")
+    if not is_loopback(options.host):
+        if token is None and not options.insecure:
+            raise UsageError(
+                f"--host {options.host} can be reached from other machines: give --token-env NAME, "
+                "or --insecure to allow it"
+            )
+        say(f"warning: listening on {options.host}, beyond this machine")
+    names = {*options.allow_host, options.host} - {"0.0.0.0", "::"}  # noqa: S104  (these are nobody's names)
+    return dataclasses.replace(
+        HttpPolicy(), allowed_hosts=frozenset(names), allowed_origins=frozenset(options.allow_origin), token=token
+    )
+
+
+def open_listener(options: Options) -> socket.socket:
+    """A socket that is bound to the address.
+
+    Raises:
+        UsageError: The address cannot be had.
+    """
+    try:
+        return bind(options.host, options.port)
+    except OSError as error:
+        where = f"{options.host}, port {options.port}"
+        said = error.strerror or error
+        raise UsageError(f"cannot listen on {where}: {said}; choose others with --host and --port") from None
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError(text)
+    return port

@@ -1,0 +1,79 @@
+"""``serve``: offers the REST API of the orchestrator.
+
+  POST /api/v1/flows    stores a flow            GET /api/v1/runs/ID          the state of a run
+  POST /api/v1/runs     runs one                 GET /api/v1/runs/ID/events   what happens in it
+GET /openapi.json describes everything. A line {"port": N} on stdout says where it listens.
+SIGTERM and SIGINT let runs come to their end for a while (--drain), and then end the program with exit code 0.
+"""
+
+import asyncio
+import socket
+
+from stepflow_sdk.cli.arguments import Options, Parser, add_target
+from stepflow_sdk.cli.http_options import add_http, open_listener, read_policy
+from stepflow_sdk.cli.output import Output, say
+from stepflow_sdk.cli.targets import make_runtime
+from stepflow_sdk.runtime import LocalRuntime, MemoryRunStore
+from stepflow_sdk.runtime.service import EventHub, RuntimeService, serve_api
+from stepflow_sdk.transports.http.policy import HttpPolicy
+from stepflow_sdk.transports.shutdown import Shutdown
+
+__all__ = ["add_arguments", "execute"]
+
+_PORT = 7837
+_END_SECONDS = 20.0
+"""How long the end may take behind the drain: servers get their time, and what hangs is ended."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Describe what the command takes."""
+    add_target(parser)
+    add_http(parser, _PORT)
+    group = parser.add_argument_group("its end")
+    group.add_argument(
+        "--drain",
+        metavar="SECONDS",
+        type=_seconds,
+        default=5.0,
+        help="how long runs may go on after the first signal (default: %(default)g)",
+    )
+    parser.set_defaults(parser=parser)
+
+
+def execute(options: Options, output: Output) -> int:
+    """Serve until a signal."""
+    policy = read_policy(options)
+    hub = EventHub()
+    runtime = make_runtime(options, on_event=hub, runs=MemoryRunStore(keep_steps=True))
+    listener = open_listener(options)
+    asyncio.run(_serve(options, output, runtime, hub, policy, listener))
+    return 0
+
+
+async def _serve(
+    options: Options,
+    output: Output,
+    runtime: LocalRuntime,
+    hub: EventHub,
+    policy: HttpPolicy,
+    listener: socket.socket,
+) -> None:
+    with Shutdown(options.drain + _END_SECONDS) as shutdown:
+        async with runtime:
+            service = RuntimeService(runtime, hub, policy)
+            async with serve_api(service, listener, policy, before_end=service.stop):
+                port = listener.getsockname()[1]
+                host = f"[{options.host}]" if ":" in options.host else options.host
+                say(f"serving http://{host}:{port}/api/v1, described at /openapi.json")
+                output.write(f'{{"port": {port}}}\n')
+                await shutdown.requested.wait()
+                running = len(hub.running())
+                say(f"stopping{f', {running} running' if running else ''}")
+                await service.drain(options.drain)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 3600:
+        raise ValueError(text)
+    return seconds
