@@ -16,6 +16,7 @@ CORE = "0.11.1"
 _cells: dict[tuple[str, str], str] = {}
 _limits: dict[tuple[str, str], list[str]] = {}
 _networks: list[Network] = []
+_counts: list[str] = []
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +79,8 @@ def known_limit(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note the outcome of a case for the table."""
     properties: dict[str, Any] = dict(report.user_properties)
+    if report.when == "call":
+        _counts.extend(properties.get("counts", ()))
     if "interop" not in properties:
         return
     case, column = properties["interop"]
@@ -91,7 +94,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table case x version x mode, when more than the core was run."""
+    """Print the counts, and the table case x version x mode when more than the core was run."""
+    if _counts:
+        terminalreporter.section("random flows on this runtime and on the orchestrator")
+        for line in _counts:
+            terminalreporter.write_line(line)
     columns = [f"{version} {mode}" for version in VERSIONS for mode in MODES]
     shown = [column for column in columns if any(column == cell[1] for cell in _cells)]
     if len(shown) <= len(MODES):

@@ -116,18 +116,19 @@ def told(error: Any) -> Told:
 
 @contextmanager
 def running_orchestrator(
-    version: str, config: Mapping[str, Any], network: Network, directory: Path
+    version: str, config: Mapping[str, Any] | str, network: Network, directory: Path
 ) -> Iterator[Orchestrator]:
     """Start an orchestrator, and see to it that it and its servers end.
 
     Args:
         version: A published version.
-        config: The configuration, whose ``workingDirectory`` is the directory.
+        config: The configuration, whose ``workingDirectory`` is the directory; or its text, as it is.
         network: Where it listens.
         directory: Where the configuration goes.
     """
     file = directory / "stepflow-config.yml"
-    file.write_text(json.dumps({"workingDirectory": str(directory), **config}), "utf-8")
+    text = config if isinstance(config, str) else json.dumps({"workingDirectory": str(directory), **config})
+    file.write_text(text, "utf-8")
     options = ["--port", "0", "--config", str(file), "--log-level", "info", "--other-log-level", "warn"]
     env = {"PATH": "/usr/bin:/bin", "STEPFLOW_COMPONENT_STDERR": "verbose", "NO_COLOR": "1"}
     command = network.inside([str(orchestrator_binary(version)), *options])

@@ -1,0 +1,1 @@
+"""The same flows on the bundled runtime and on a published orchestrator."""

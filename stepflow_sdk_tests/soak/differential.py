@@ -1,0 +1,56 @@
+"""Random flows on the bundled runtime and on a published orchestrator."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, seed, settings
+
+from stepflow_sdk_tests.interop.differential.cases import Case, cases
+from stepflow_sdk_tests.interop.differential.comparison import Comparison, Different
+from stepflow_sdk_tests.interop.differential.twins import open_twins
+from stepflow_sdk_tests.interop.network import open_network
+from stepflow_sdk_tests.soak.report import Report
+
+VERSION = "0.11.1"
+_ROUND = 250
+
+
+def differential(seconds: float) -> Report:
+    """Compare until the time is over; what differs is shrunk, and the next round has another seed."""
+    began = time.monotonic()
+    finds: list[str] = []
+    with (
+        open_network() as network,
+        tempfile.TemporaryDirectory() as directory,
+        open_twins(VERSION, network, Path(directory), sys.executable) as twins,
+    ):
+        comparison = Comparison(twins, stalls=True)
+        number = time.time_ns()
+        print(f"differential: the seeds start at {number}", flush=True)
+        while time.monotonic() - began < seconds:
+            try:
+                _round(comparison, number)
+            except Different as different:
+                finds.append(f"seed {number}: {different}")
+                print(finds[-1], flush=True)
+            number += 1
+            print(f"differential: {comparison.cases} flows, {comparison.equal} equal, {len(finds)} finds", flush=True)
+    return Report(list(comparison.table()), finds)
+
+
+def _round(comparison: Comparison, number: int) -> None:
+    @seed(number)
+    @settings(
+        max_examples=_ROUND,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+    )
+    @given(cases())
+    def compare(case: Case) -> None:
+        comparison.check(case)
+
+    compare()
