@@ -187,6 +187,21 @@ class Router:
                 return self._by_rules(route, values, component, input)
         raise self._not_found(component, f"No matching rule found for component: {component}")
 
+    def targets(self, component: str) -> list[Target]:
+        """Where a component may be found, whatever its input is: at several places where conditions decide.
+
+        Raises:
+            ComponentNotFound: As for `route`.
+        """
+        for route in self.routes:
+            values = route.compiled.match(component)
+            if values is not None:
+                found = _possible(route.rules, values)
+                if found:
+                    return found
+                raise self._refused(route, component)
+        raise self._not_found(component, f"No matching rule found for component: {component}")
+
     def _by_rules(self, route: Route, values: Mapping[str, str], component: str, input: Any) -> Target:
         for rule in route.rules:
             if not _holds(rule.conditions, input):
@@ -199,8 +214,11 @@ class Router:
             if not any(rule.conditions for rule in route.rules) and len(self._known) < _MAX_CACHED:
                 self._known[component] = target
             return target
+        raise self._refused(route, component)
+
+    def _refused(self, route: Route, component: str) -> ComponentNotFound:
         refused = f"every rule of the route {route.pattern!r} refuses it"
-        raise self._not_found(component, f"No matching rule found for component: {component}", refused)
+        return self._not_found(component, f"No matching rule found for component: {component}", refused)
 
     def _not_found(self, component: str, message: str, detail: str | None = None) -> ComponentNotFound:
         patterns = [route.pattern for route in self.routes]
@@ -264,6 +282,17 @@ def json_equal(one: Any, other: Any) -> bool:
     if is_array(one) and is_array(other):
         return len(one) == len(other) and all(json_equal(a, b) for a, b in zip(one, other, strict=True))
     return type(one) is type(other) and bool(one == other)
+
+
+def _possible(rules: Sequence[Rule], values: Mapping[str, str]) -> list[Target]:
+    found: list[Target] = []
+    for rule in rules:
+        path = _PLACEHOLDER.sub(lambda match: values[match[2]], rule.template)
+        if path not in rule.deny and (rule.allow is None or path in rule.allow):
+            found.append(Target(rule.plugin, path))
+            if not rule.conditions:
+                break
+    return list(dict.fromkeys(found))
 
 
 def _serves(rule: Rule, values: Mapping[str, str], plugin: str, component: str) -> bool:

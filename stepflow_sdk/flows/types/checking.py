@@ -22,6 +22,7 @@ _UNTYPED: Final = (1100, "untypedComponentOutput")
 _INDETERMINATE: Final = (1101, "typeCheckIndeterminate")
 _MISMATCH: Final = (2100, "typeMismatch")
 _UNKNOWN_PROPERTY: Final = (2101, "unknownPropertyInPath")
+_NO_COMPONENT: Final = (2500, "invalidComponent")
 
 
 def check_types(flow: Flow, components: Components, *, strict: bool = False) -> TypeReport:
@@ -94,8 +95,15 @@ class _Checker:
             known = yield ComponentQuestion(step.id, step.component, SchemaWriter().document(given))
             schemas = known or ComponentSchemas()
             self._told_paths(typer.problems)
-            self._check_input(step, index, given, schemas.input)
-            output = self._result(step, index, schemas.output, is_used=step.id in used)
+            if schemas.problem is not None:
+                place = ("steps", index, "component")
+                self._add(
+                    _NO_COMPONENT, place, schemas.problem, level="error", stepId=step.id, component=step.component
+                )
+            else:
+                self._check_input(step, index, given, schemas.input)
+            is_used = step.id in used and schemas.problem is None
+            output = self._result(step, index, schemas.output, is_used=is_used)
             self._results[step.id] = output
             is_declared = step.id in self._step_schemas
             self._steps[step.id] = StepTypes(step.id, step.component, given, output, is_declared)

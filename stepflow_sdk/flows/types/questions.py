@@ -7,10 +7,16 @@ from stepflow_sdk.flows.values import Json
 
 
 class ComponentSchemas(NamedTuple):
-    """What is known of a component: the JSON Schemas of its input and its output, none where it states none."""
+    """What is known of a component.
+
+    Attributes:
+        input, output: JSON Schemas; none where it states none.
+        problem: Why it cannot be called at all, for people; none where it can.
+    """
 
     input: Json = None
     output: Json = None
+    problem: str | None = None
 
 
 class ComponentQuestion(NamedTuple):

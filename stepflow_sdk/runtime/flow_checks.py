@@ -1,0 +1,102 @@
+"""Checks of flows that need to know the components: routes, and types."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from stepflow_sdk.errors import ComponentNotFound, InvalidConfig
+from stepflow_sdk.flows import (
+    ComponentQuestion,
+    ComponentSchemas,
+    Diagnostic,
+    Flow,
+    TypeReport,
+    did_you_mean,
+    type_questions,
+)
+from stepflow_sdk.flows.diagnostics import Reporter
+from stepflow_sdk.protocol.messages import ComponentInfo
+from stepflow_sdk.runtime.listing import components_by_plugin
+from stepflow_sdk.runtime.plugins.plugin import Plugin
+from stepflow_sdk.runtime.routes import Pattern, Router, Target
+
+__all__ = ["check_routes", "check_types"]
+
+_INVALID_COMPONENT: Final = (2500, "invalidComponent")
+
+
+def check_routes(flow: Flow, router: Router) -> list[Diagnostic]:
+    """Find the steps whose component no route serves, whatever its input; they fail when they run.
+
+    A component without a leading slash is left to `check_flow`.
+    """
+    reporter = Reporter(flow.source)
+    for index, step in enumerate(flow.steps):
+        if step.component.startswith("/"):
+            try:
+                router.targets(step.component)
+            except ComponentNotFound as error:
+                said = {"stepId": step.id, "component": step.component}
+                path = ("steps", index, "component")
+                reporter.add(_INVALID_COMPONENT, path, error.message[:500], level="error", data=said)
+    return reporter.findings
+
+
+async def check_types(flow: Flow, router: Router, plugins: Mapping[str, Plugin], *, strict: bool) -> TypeReport:
+    """Check a flow against the schemas that components report; only the servers that it needs are started.
+
+    Raises:
+        WireError: A plugin cannot list its components.
+        ServerLost: A server cannot be reached.
+    """
+    needed = {target.plugin for step in flow.steps for target in _targets(router, step.component)}
+    listed = await components_by_plugin({name: plugin for name, plugin in plugins.items() if name in needed})
+    asking = type_questions(flow, strict=strict)
+    answer: ComponentSchemas | None = None
+    while True:
+        try:
+            question = asking.send(answer)
+        except StopIteration as done:
+            report: TypeReport = done.value
+            return report
+        answer = _answer(question, router, listed)
+
+
+def _targets(router: Router, component: str) -> list[Target]:
+    try:
+        return router.targets(component)
+    except ComponentNotFound:
+        return []
+
+
+def _answer(
+    question: ComponentQuestion, router: Router, listed: Mapping[str, list[ComponentInfo]]
+) -> ComponentSchemas | None:
+    targets = _targets(router, question.component)
+    if len(targets) != 1:
+        # Without a route it is an error of its own; with several, the input decides.
+        return None
+    target = targets[0]
+    info = _find(target.component, listed[target.plugin])
+    if info is None:
+        known = [info.component for info in listed[target.plugin]]
+        hint = did_you_mean(target.component, known) or f"it has: {', '.join(known)[:300] or 'none'}"
+        problem = f"plugin {target.plugin!r} has no component {target.component[:60]!r}; {hint}"
+        return ComponentSchemas(problem=problem)
+    return ComponentSchemas(info.input_schema, info.output_schema)
+
+
+def _find(component: str, listed: list[ComponentInfo]) -> ComponentInfo | None:
+    by_path = {f"/{info.component.lstrip('/')}": info for info in listed}
+    if component in by_path:
+        return by_path[component]
+    for path, info in by_path.items():
+        if "{" in path and _matches(path, component):
+            return info
+    return None
+
+
+def _matches(pattern: str, component: str) -> bool:
+    try:
+        return Pattern(pattern).match(component) is not None
+    except (ValueError, InvalidConfig):
+        return False
