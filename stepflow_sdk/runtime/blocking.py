@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from stepflow_sdk.errors import DefinitionError
+from stepflow_sdk.flows import Diagnostic, TypeReport
 from stepflow_sdk.protocol import BlobId, BlobType, FlowResult
 from stepflow_sdk.protocol.messages import ComponentInfo
 
@@ -126,6 +127,14 @@ class BlockingRuntime:
     def list_components(self) -> list[ComponentInfo]:
         """See `LocalRuntime.list_components`."""
         return self._running.call(self._runtime.list_components)
+
+    def check_routes(self, flow: "FlowSource") -> list[Diagnostic]:
+        """See `LocalRuntime.check_routes`."""
+        return self._runtime.check_routes(flow)
+
+    def check_types(self, flow: "FlowSource", *, strict: bool = False) -> TypeReport:
+        """See `LocalRuntime.check_types`."""
+        return self._running.call(partial(self._runtime.check_types, flow, strict=strict))
 
     @property
     def _running(self) -> BlockingPortal:

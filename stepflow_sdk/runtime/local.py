@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from stepflow_sdk.errors import BlobNotFound, DefinitionError, InvalidValue
-from stepflow_sdk.flows import Flow, load_flow, require_runnable
+from stepflow_sdk.flows import Diagnostic, Flow, TypeReport, load_flow, require_runnable
 from stepflow_sdk.flows.values import plain
 from stepflow_sdk.protocol import BlobId, BlobType, FlowResult, FlowResultSuccess, ObservabilityContext
 from stepflow_sdk.protocol.messages import ComponentInfo
@@ -24,6 +24,7 @@ from stepflow_sdk.runtime.config import Config
 from stepflow_sdk.runtime.config_loader import load_config
 from stepflow_sdk.runtime.engine import DEFAULT_MAX_CONCURRENCY, Engine, RunOptions
 from stepflow_sdk.runtime.events import Observer, guarded
+from stepflow_sdk.runtime.flow_checks import check_routes, check_types
 from stepflow_sdk.runtime.listing import list_components
 from stepflow_sdk.runtime.ordering import InOrder
 from stepflow_sdk.runtime.plugins.plugin import Host
@@ -302,6 +303,32 @@ class LocalRuntime:
         """
         self._require_running()
         return await list_components(self._router, self._assembly.plugins)
+
+    def check_routes(self, flow: FlowSource) -> list[Diagnostic]:
+        """Find the steps of a flow whose component no route serves; the runtime need not be running.
+
+        Raises:
+            InvalidFlow: The flow cannot be read.
+        """
+        return check_routes(load_flow(flow), self._router)
+
+    async def check_types(self, flow: FlowSource, *, strict: bool = False) -> TypeReport:
+        """Check what a flow hands from place to place against the schemas that its components report.
+
+        The servers that it needs are started, and asked; see `stepflow_sdk.flows.check_types`.
+
+        Args:
+            flow: A path, a document or a flow.
+            strict: Make errors of what may go wrong, and warn where nothing can be told.
+
+        Raises:
+            InvalidFlow: The flow cannot be read, or has a fatal finding.
+            ServerLost: A server cannot be reached.
+        """
+        self._require_running()
+        loaded = load_flow(flow)
+        require_runnable(loaded)
+        return await check_types(loaded, self._router, self._assembly.plugins, strict=strict)
 
     @property
     def engine(self) -> Engine:
