@@ -15,7 +15,9 @@
     │   ├── InvalidInput              -32003  the component's input does not match its schema
     │   ├── ComponentError            -32004  the component failed: raise it, or let any exception out
     │   ├── ResourceUnavailable       -32005  overload, a peer that went away
-    │   │   └── ServerLost             a component server could not be started, or went away
+    │   │   ├── ServerLost             a component server could not be started, or went away
+    │   │   └── StateError             a state file cannot be used
+    │   │       └── CorruptState       what it holds is not what was written
     │   ├── RequestTimeout            -32006
     │   ├── AccessDenied              -32007
     │   ├── BlobNotFound              -32008
@@ -44,6 +46,7 @@ __all__ = [
     "BlobNotFound",
     "ComponentError",
     "ComponentNotFound",
+    "CorruptState",
     "DefinitionError",
     "DuplicateComponent",
     "ExpressionError",
@@ -68,6 +71,7 @@ __all__ = [
     "ServerLost",
     "SessionExpired",
     "SkipStep",
+    "StateError",
     "StepflowError",
     "WireError",
 ]
@@ -191,6 +195,14 @@ class ServerLost(ResourceUnavailable):
     def __init__(self, message: str, *, flow_code: int = -32300, data: Any = None) -> None:
         super().__init__(message, data=data)
         self.flow_code = flow_code
+
+
+class StateError(ResourceUnavailable):
+    """A state file cannot be used: another process has it, it is of a newer version, or it cannot be written."""
+
+
+class CorruptState(StateError):
+    """What a state file holds is not what was written to it; nothing more is written. ``recover`` copies the rest."""
 
 
 class RequestTimeout(WireError):

@@ -6,9 +6,11 @@ from stepflow_sdk.runtime.config import Config
 from stepflow_sdk.runtime.config_loader import find_config, load_config
 from stepflow_sdk.runtime.events import ItemEnded, RunEnded, RunEvent, RunStarted, StepEnded, StepRetried, StepStarted
 from stepflow_sdk.runtime.local import LocalRuntime
+from stepflow_sdk.runtime.resuming import ResumedRun
 from stepflow_sdk.runtime.retries import Backoff, RetryPolicy
 from stepflow_sdk.runtime.runs import ItemRecord, PendingItem, RunQuery, RunRecord, RunStore, StepRecord
 from stepflow_sdk.runtime.stores.memory_runs import MemoryRunStore
+from stepflow_sdk.runtime.stores.options import StateOptions
 
 __all__ = [
     "Backoff",
@@ -24,6 +26,7 @@ __all__ = [
     "MemoryBlobStore",
     "MemoryRunStore",
     "PendingItem",
+    "ResumedRun",
     "RetryPolicy",
     "RunEnded",
     "RunEvent",
@@ -31,6 +34,7 @@ __all__ = [
     "RunRecord",
     "RunStarted",
     "RunStore",
+    "StateOptions",
     "StepEnded",
     "StepRecord",
     "StepRetried",

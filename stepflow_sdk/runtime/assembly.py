@@ -31,6 +31,7 @@ from stepflow_sdk.runtime.plugins.remote import STEP_SECONDS
 from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
 from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Route, Rule
+from stepflow_sdk.runtime.stores.options import StateOptions
 
 __all__ = ["Assembly", "Server", "from_config", "from_servers"]
 
@@ -47,6 +48,7 @@ class Assembly(NamedTuple):
     plugins: Mapping[str, Plugin]
     routes: Sequence[Route]
     retry: RetryPolicy | None = None
+    state: StateOptions | None = None
 
 
 def from_servers(servers: Sequence[Server | Mapping[str, Server]], step_timeout: float | None) -> Assembly:
@@ -131,7 +133,7 @@ def from_config(config: Config, step_timeout: float | None) -> Assembly:
     if config.step_timeout is not None and step_timeout == STEP_SECONDS:
         step_timeout = config.step_timeout
     plugins = {name: _configured(name, plugin, config, step_timeout) for name, plugin in config.plugins.items()}
-    return Assembly(plugins, config.routes, config.retry)
+    return Assembly(plugins, config.routes, config.retry, config.state)
 
 
 def _configured(  # noqa: PLR0911  # one return a type

@@ -60,8 +60,22 @@ class Blob(msgspec.Struct, frozen=True):
             return base64.b64decode(msgspec.json.decode(self.content, type=str))
         return self.content
 
-    def outranks(self, other: "Blob") -> bool:
-        """Whether what is known of the same content is more than the other knows: that it is JSON, or a flow."""
+    @property
+    def stat(self) -> "BlobStat":
+        """The blob without its content."""
+        return BlobStat(len(self.content), self.kind, self.is_json, self.filename)
+
+
+class BlobStat(msgspec.Struct, frozen=True):
+    """A blob without its content; see `Blob`. ``size`` is that of the content in bytes."""
+
+    size: int
+    kind: BlobKind
+    is_json: bool
+    filename: str | None = None
+
+    def outranks(self, other: "BlobStat") -> bool:
+        """Whether more is known of the same content than the other knows: that it is JSON, or a flow."""
         return (self.is_json, _RANKS[self.kind]) > (other.is_json, _RANKS[other.kind])
 
 
@@ -124,7 +138,7 @@ class BlobStore(Protocol):
         """
         ...
 
-    async def stat(self, blob_id: str) -> "BlobStat | None":
+    async def stat(self, blob_id: str) -> BlobStat | None:
         """What a blob is, without its content, or None."""
         ...
 
@@ -135,15 +149,6 @@ class BlobStore(Protocol):
             CorruptState: What is kept is not what was stored; it is known when the last piece has been read.
         """
         ...
-
-
-class BlobStat(msgspec.Struct, frozen=True):
-    """A blob without its content; see `Blob`. ``size`` is that of the content in bytes."""
-
-    size: int
-    kind: BlobKind
-    is_json: bool
-    filename: str | None = None
 
 
 class MemoryBlobStore:
@@ -169,7 +174,7 @@ class MemoryBlobStore:
     async def stat(self, blob_id: str) -> BlobStat | None:
         """See `BlobStore.stat`."""
         blob = self._blobs.get(blob_id)
-        return None if blob is None else BlobStat(len(blob.content), blob.kind, blob.is_json, blob.filename)
+        return None if blob is None else blob.stat
 
     async def chunks(self, blob_id: str) -> AsyncIterator[bytes]:
         """See `BlobStore.chunks`."""
@@ -180,6 +185,6 @@ class MemoryBlobStore:
 
     def _keep(self, blob_id: str, blob: Blob) -> BlobId:
         known = self._blobs.get(blob_id)
-        if known is None or blob.outranks(known):
+        if known is None or blob.stat.outranks(known.stat):
             self._blobs[blob_id] = blob
         return BlobId(blob_id)

@@ -1,6 +1,6 @@
 """The runtime for programs without an event loop, and for notebooks that have one of their own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -15,6 +15,7 @@ from stepflow_sdk.protocol.messages import ComponentInfo
 
 if TYPE_CHECKING:
     from stepflow_sdk.runtime.local import FlowSource, LocalRuntime
+    from stepflow_sdk.runtime.resuming import ResumedRun
 
 __all__ = ["BlockingRuntime"]
 
@@ -115,6 +116,12 @@ class BlockingRuntime:
             run_id=run_id,
         )
         return self._running.call(run)
+
+    def resume(
+        self, run_ids: Collection[str] | None = None, on_end: "Callable[[ResumedRun], None] | None" = None
+    ) -> "list[ResumedRun]":
+        """See `LocalRuntime.resume`; ``on_end`` is called in the thread of the event loop."""
+        return self._running.call(partial(self._runtime.resume, run_ids, on_end))
 
     def put_blob(self, data: Any, type: BlobType | str = BlobType.data) -> BlobId:
         """See `LocalRuntime.put_blob`."""

@@ -11,6 +11,7 @@ from stepflow_sdk.runtime.plugins.mcp import ToolErrors
 from stepflow_sdk.runtime.plugins.mock import MockComponent
 from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Route
+from stepflow_sdk.runtime.stores.options import StateOptions
 
 __all__ = [
     "BuiltinConfig",
@@ -149,6 +150,7 @@ class Config:
         working_directory: Where servers run and relative paths start.
         retry: What is done about steps that failed.
         step_timeout: Seconds that a component has; None when nothing is said.
+        state: The state file that blobs and runs are kept in; None for memory.
         file: Where it was read from.
         warnings: What was read and has no effect here.
         values: The configuration as it was written.
@@ -159,6 +161,7 @@ class Config:
     working_directory: Path
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     step_timeout: float | None = None
+    state: StateOptions | None = None
     file: Path | None = None
     warnings: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)

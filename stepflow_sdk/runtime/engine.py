@@ -100,6 +100,12 @@ class Engine:
         self._plans: dict[str, Plan] = {}
         self._tasks: TaskGroup | None = None
 
+    def use_stores(self, blobs: BlobStore, runs: RunStore) -> None:
+        """Keep blobs and runs elsewhere from now on; before anything runs."""
+        self.blobs = blobs
+        self.runs = runs
+        self._plans.clear()
+
     def start(self, tasks: TaskGroup) -> None:
         """Have runs that nobody waits for run in these tasks."""
         self._tasks = tasks
@@ -202,16 +208,24 @@ class Engine:
         """Finish a run that the end of another process interrupted, and return its status; see `resume_runs`.
 
         Args:
-            record: The run, whole, as `RunStore.unfinished` gives it.
+            record: The run, whole, as `RunStore.unfinished` gives it; one that this process is not at.
 
         Raises:
             NotFound: Its flow is not kept.
             InvalidValue: Its flow cannot be run.
         """
-        flow = await self.flow(record.flow_id)
-        changed = apply_overrides(flow, record.overrides)
+        if record.attached:
+            await self._end_run(record, "cancelled")
+            return "cancelled"
+        # Before anything is waited for: a run is resumed once.
+        active = self._active[record.run_id] = _Active(record.root_run_id, record.depth)
+        try:
+            flow = await self.flow(record.flow_id)
+            changed = apply_overrides(flow, record.overrides)
+        except BaseException:
+            self._end(record, active, "running")
+            raise
         plan = self._plans[record.flow_id] if changed is flow else make_plan(changed)
-        self._active[record.run_id] = _Active(record.root_run_id, record.depth)
         inputs = StoredInputs(self.runs, record.run_id)
         return await self._execute(_Accepted(record, plan, inputs, in_memory=False), _nobody)
 

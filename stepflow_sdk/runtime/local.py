@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -29,11 +29,13 @@ from stepflow_sdk.runtime.listing import list_components
 from stepflow_sdk.runtime.ordering import InOrder
 from stepflow_sdk.runtime.plugins.plugin import Host
 from stepflow_sdk.runtime.plugins.remote import STEP_SECONDS
+from stepflow_sdk.runtime.resuming import ResumedRun, resume_runs
 from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Router
 from stepflow_sdk.runtime.runs import RunStore
 from stepflow_sdk.runtime.steps import StepCaller
 from stepflow_sdk.runtime.stores.memory_runs import MemoryRunStore
+from stepflow_sdk.runtime.stores.options import StateOptions
 
 __all__ = ["FlowSource", "LocalRuntime"]
 
@@ -65,9 +67,12 @@ class LocalRuntime:
             default what the configuration says, else three times.
         blobs: Where blobs are kept; by default in memory.
         runs: Where the state of runs is kept; by default in memory.
+        state: The path of a state file that keeps both, or that and how it is used; by default what the configuration
+            says. It is opened for this process alone when the runtime starts, which raises `StateError` where it
+            cannot be. Runs in it survive the process: see `resume`.
 
     Raises:
-        DefinitionError: What is given is not a server.
+        DefinitionError: What is given is not a server, or state is to be kept in two places.
         InvalidConfig: The configuration cannot be used.
     """
 
@@ -81,9 +86,12 @@ class LocalRuntime:
         retry: RetryPolicy | None = None,
         blobs: BlobStore | None = None,
         runs: RunStore | None = None,
+        state: StateOptions | str | os.PathLike[str] | None = None,
     ) -> None:
         if servers and config is not None:
             raise DefinitionError("a runtime has either servers or a configuration, not both")
+        if state is not None and (blobs is not None or runs is not None):
+            raise DefinitionError("a state file keeps blobs and runs; leave `blobs` and `runs` out, or `state`")
         self._assembly = from_servers(servers, step_timeout) if config is None else _assembly_of(config, step_timeout)
         self._router = Router(self._assembly.routes)
         self._blobs: BlobStore = MemoryBlobStore() if blobs is None else blobs
@@ -97,6 +105,8 @@ class LocalRuntime:
             observer=None if on_event is None else guarded(on_event),
             max_concurrency=max(max_concurrency, 1),
         )
+        own_stores = blobs is None and runs is None
+        self._state = state if state is not None or not own_stores else self._assembly.state
         self._checked: set[str] = set()
         self._exit: AsyncExitStack | None = None
         self._blocking: BlockingRuntime | None = None
@@ -119,6 +129,8 @@ class LocalRuntime:
         if self._exit is not None:
             raise DefinitionError("this runtime is running already")
         async with AsyncExitStack() as stack:
+            if self._state is not None:
+                await self._open_state(self._state, stack)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             # Runs end first, then the servers that they used.
             stack.push_async_callback(self._stop_plugins)
@@ -141,6 +153,14 @@ class LocalRuntime:
         if stack is not None:
             # What went wrong in the block is not the business of the tasks in here, which would wrap it in groups.
             await stack.aclose()
+
+    async def _open_state(self, options: StateOptions | str | os.PathLike[str], stack: AsyncExitStack) -> None:
+        from stepflow_sdk.runtime.stores.sqlite import SqliteState
+
+        state = await SqliteState.open(options)
+        stack.push_async_callback(state.close)
+        self._blobs = state.blobs
+        self._engine.use_stores(state.blobs, state.runs)
 
     async def _stop_plugins(self) -> None:
         for plugin in self._assembly.plugins.values():
@@ -271,6 +291,21 @@ class LocalRuntime:
         in_order = InOrder(lambda result: on_outcome(_owned(result)))
         await self._engine.run_each(loaded, map(plain, inputs), options, in_order, flow_id=loaded.id)
         return in_order.failed
+
+    async def resume(
+        self, run_ids: Collection[str] | None = None, on_end: Callable[[ResumedRun], None] | None = None
+    ) -> list[ResumedRun]:
+        """Finish the runs of the state file that the end of another process interrupted; see `resume_runs`.
+
+        Args:
+            run_ids: Only these; by default all.
+            on_end: Told of each run when it has ended.
+
+        Raises:
+            NotFound: One of ``run_ids`` is not known.
+        """
+        self._require_running()
+        return await resume_runs(self._engine, run_ids, on_end)
 
     async def put_blob(self, data: Any, type: BlobType | str = BlobType.data) -> BlobId:
         """Store a JSON value and return its id, the SHA-256 of its canonical text (section f of the flow format).
