@@ -98,7 +98,7 @@ class HealthOperations:
 
     async def health(self, asked: Asked) -> "Response":  # noqa: ARG002  (see `Handler`)
         """In the words of upstream."""
-        return json_answer(Health("healthy", datetime.now(UTC).isoformat(), __version__))
+        return json_answer(Health("healthy", datetime.now(UTC).isoformat(), __version__, "stepflow-sdk"))
 
     async def ready(self, asked: Asked) -> "Response":  # noqa: ARG002  (see `Handler`)
         """Not any more from the first signal on that ends the process."""

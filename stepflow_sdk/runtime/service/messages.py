@@ -73,6 +73,7 @@ class Health(_Answer):
     status: str
     timestamp: Time
     version: str
+    service: str
 
 
 class Readiness(_Answer):
