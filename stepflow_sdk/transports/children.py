@@ -13,6 +13,7 @@ from typing import cast
 import anyio
 
 from stepflow_sdk.errors import ResourceUnavailable
+from stepflow_sdk.transports import guard
 from stepflow_sdk.transports.stderr import StderrLog
 
 __all__ = ["Child", "spawn"]
@@ -71,7 +72,8 @@ def _spawn_problem(command: Sequence[str], cwd: str | os.PathLike[str] | None, e
 class Child(asyncio.SubprocessProtocol):
     """A component server that runs as a child process; started by `spawn`.
 
-    Its stderr is read all the time and goes, line by line, to the logger ``stepflow_sdk.server.<name>``.
+    Its stderr is read all the time and goes, line by line, to the logger ``stepflow_sdk.server.<name>``. It does not
+    outlive this process, not even when this process is killed.
 
     Attributes:
         name: Its name in messages.
@@ -83,6 +85,7 @@ class Child(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
         self._exited = asyncio.Event()
         self._gone = asyncio.Event()
+        self._killed_because = ""
 
     @property
     def pid(self) -> int:
@@ -106,6 +109,8 @@ class Child(asyncio.SubprocessProtocol):
     def describe_exit(self) -> str:
         """How the process ended, in words, or that it still runs."""
         code = self.returncode
+        if self._killed_because:
+            return f"the server {self.name!r} was killed by the runtime: {self._killed_because}"
         if code is None:
             return f"the server {self.name!r} still runs"
         if code >= 0:
@@ -120,6 +125,7 @@ class Child(asyncio.SubprocessProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop: the process runs."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
+        guard.watch(self.pid)
 
     def process_exited(self) -> None:
         """Called by the event loop: the process has ended and is reaped."""
@@ -131,6 +137,17 @@ class Child(asyncio.SubprocessProtocol):
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
+    @property
+    def killed(self) -> bool:
+        """Whether `kill` ended it."""
+        return bool(self._killed_because)
+
+    def kill(self, why: str) -> None:
+        """End the process and its group at once; `describe_exit` tells why."""
+        if self._transport is not None and not self._exited.is_set():
+            self._killed_because = why
+            self._signal(_KILL)
+
     async def end(self, terminate_grace: float, grace: float = 0) -> None:
         """See to it that nothing of the process is left.
 
@@ -140,6 +157,7 @@ class Child(asyncio.SubprocessProtocol):
         """
         if self._transport is None:
             return
+        group = self.pid
         if not await self._exits_within(grace):
             self._signal(signal.SIGTERM)
             if not await self._exits_within(terminate_grace):
@@ -150,6 +168,7 @@ class Child(asyncio.SubprocessProtocol):
         self._signal(_KILL)
         self._transport.close()
         await self._gone.wait()
+        await guard.release(group)
 
     async def _exits_within(self, seconds: float) -> bool:
         with anyio.move_on_after(seconds):

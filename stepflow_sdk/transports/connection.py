@@ -185,7 +185,7 @@ class Connection:
             async with asyncio.timeout(timeout):
                 return await waiter
         except TimeoutError:
-            message = f"{method.name} was not answered within {timeout} s"
+            message = f"{getattr(params, 'component', method.name)} was not answered within {timeout:g} s"
             raise RequestTimeout(message, data={"timeout": timeout}) from None
         finally:
             self.peer.abandon(call)

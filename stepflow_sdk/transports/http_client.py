@@ -150,7 +150,7 @@ class HttpClient:
             async with asyncio.timeout(timeout):
                 return await exchange.run()
         except TimeoutError:
-            message = f"{method.name} was not answered within {timeout} s"
+            message = f"{getattr(params, 'component', method.name)} was not answered within {timeout:g} s"
             raise RequestTimeout(message, data={"timeout": timeout}) from None
 
     async def notify(self, method: str, params: msgspec.Struct) -> None:

@@ -1,14 +1,9 @@
 """What a subprocess writes to stderr: to the log, and the end of it for error messages."""
 
-import asyncio
 import logging
-import os
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import TextIO
 
-__all__ = ["StderrLog", "open_stderr"]
+__all__ = ["StderrLog"]
 
 _TAIL_BYTES = 8 * 1024
 _LOG_LINE_BYTES = 4 * 1024
@@ -53,33 +48,3 @@ class StderrLog:
     def _write(self, line: bytes) -> None:
         if self._log.isEnabledFor(logging.INFO) and line.strip():
             self._log.info("%s", line[:_LOG_LINE_BYTES].decode("utf-8", "replace").rstrip())
-
-
-@asynccontextmanager
-async def open_stderr(log: StderrLog) -> AsyncGenerator[tuple[TextIO, asyncio.Event], None]:
-    """A pipe for the stderr of a program that somebody else starts, read into ``log`` all the time.
-
-    Yields:
-        The end for the program, to be closed here once it has started, and what is set when nobody can write any more.
-    """
-    reading, writing = os.pipe()
-    with os.fdopen(reading, "rb", buffering=0) as source, os.fdopen(writing, "w") as sink:
-        pipe = _Pipe(log)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: pipe, source)
-        try:
-            yield sink, pipe.ended
-        finally:
-            transport.close()
-
-
-class _Pipe(asyncio.Protocol):
-    def __init__(self, log: StderrLog) -> None:
-        self.ended = asyncio.Event()
-        self._log = log
-
-    def data_received(self, data: bytes) -> None:
-        self._log.feed(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
-        self._log.finish()
-        self.ended.set()

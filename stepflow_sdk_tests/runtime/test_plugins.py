@@ -178,7 +178,7 @@ async def test_a_component_that_says_that_it_is_busy_is_not_a_lost_server() -> N
         assert type(caught.value) is ResourceUnavailable
         outcome = await runtime.run({"steps": [{"id": "s", "component": "/one"}], "output": {"$step": "s"}})
         assert isinstance(outcome, FlowResultFailed)
-        assert outcome.error.code == -32005
+        assert outcome.error.code == -32102
 
 
 async def test_what_a_server_writes_to_stderr_is_logged_under_its_name(caplog: pytest.LogCaptureFixture) -> None:
@@ -213,7 +213,7 @@ async def test_a_component_that_takes_too_long_fails_its_step_alone() -> None:
     async with LocalRuntime(server, step_timeout=1) as runtime:
         outcome = await runtime.run({"steps": [{"id": "s", "component": "/wait_forever"}], "output": {"$step": "s"}})
         assert isinstance(outcome, FlowResultFailed)
-        assert outcome.error.code == -32006
+        assert outcome.error.code == -32102
         assert await runtime.execute("/add", {"a": 1, "b": 1}) == 2
 
 

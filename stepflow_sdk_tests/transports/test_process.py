@@ -13,7 +13,7 @@ from msgspec import Raw
 from stepflow_sdk.errors import InternalError, RequestTimeout, ResourceUnavailable
 from stepflow_sdk.protocol import METHODS, Notification, ObservabilityContext, Request
 from stepflow_sdk.protocol.messages import ComponentExecuteParams
-from stepflow_sdk.transports import Connection, process
+from stepflow_sdk.transports import Connection, line_process
 from stepflow_sdk.transports.process import ServerProcess, open_process
 
 EXECUTE = METHODS["components/execute"]
@@ -184,7 +184,7 @@ async def test_a_server_that_ends_with_its_stdin_is_not_signalled() -> None:
 async def test_a_server_that_ignores_everything_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "TERMINATE_GRACE", 0.1)
+    monkeypatch.setattr(line_process, "TERMINATE_GRACE", 0.1)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     code = f"""

@@ -54,6 +54,10 @@ class _MemoryLink:
     def connection(self) -> Connection:
         return self._connection
 
+    @property
+    def child(self) -> None:
+        """There is none: the server is in this process."""
+
     async def drain(self) -> None:
         """Nothing waits: messages are handed over at once."""
 

@@ -1,26 +1,21 @@
 """The plugin for an MCP server, whose tools are components (section e.1 of the flow format)."""
 
 import os
-import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import anyio
 import anyio.lowlevel
 
-from stepflow_sdk.errors import InvalidConfig, ServerLost
+from stepflow_sdk.errors import InvalidConfig, ResourceUnavailable, ServerLost
 from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.runtime.environment import child_environment
 from stepflow_sdk.runtime.plugins.mcp_link import McpLink
+from stepflow_sdk.runtime.plugins.mcp_process import open_mcp_process
 from stepflow_sdk.runtime.plugins.plugin import ServerHandler
 from stepflow_sdk.runtime.plugins.remote import HANDSHAKE_SECONDS, STEP_SECONDS, RemotePlugin
-from stepflow_sdk.transports.announced import LAST_WORDS
-from stepflow_sdk.transports.stderr import StderrLog, open_stderr
-
-if TYPE_CHECKING:
-    from mcp.client._transport import TransportStreams
 
 __all__ = ["ToolErrors", "mcp_command_plugin", "mcp_url_plugin"]
 
@@ -58,32 +53,27 @@ def mcp_command_plugin(
 
     @asynccontextmanager
     async def open_link(handler: ServerHandler) -> AsyncGenerator[McpLink, None]:
-        from mcp.client.stdio import StdioServerParameters, stdio_client
-
         environment = {**os.environ, "PATH": child_environment({})["PATH"], **(env or {})}
-        program = StdioServerParameters(
-            command=command[0], args=list(command[1:]), env=environment, cwd=_directory(working_directory)
-        )
-        log = StderrLog(name)
-        async with open_stderr(log) as (stderr, stderr_ended):
-            client = stdio_client(program, errlog=stderr)
-            async with _started(name, command[0], client) as (read_stream, write_stream):
-                # The server has its own end of the pipe now; while this one is open, the pipe would have no end.
-                stderr.close()
-
-                async def ended() -> None:
-                    with anyio.move_on_after(LAST_WORDS):
-                        await stderr_ended.wait()
-
-                def describe_end() -> str:
-                    tail = log.tail().strip()
-                    said = f"; the end of its stderr:\n{tail}" if tail else ""
-                    return f"the server {name!r} ended, or closed its stdout{said}"
-
-                async with McpLink.open(
-                    name, handler, read_stream, write_stream, ended, describe_end, tool_errors == "fail"
-                ) as link:
-                    yield link
+        try:
+            started = open_mcp_process(name, command, env=environment, cwd=working_directory)
+            async with (
+                started as process,
+                McpLink.open(
+                    name,
+                    handler,
+                    process.messages,
+                    process.sink,
+                    anyio.lowlevel.checkpoint,
+                    process.describe_end,
+                    tool_errors == "fail",
+                    process,
+                ) as link,
+            ):
+                yield link
+        except ServerLost:
+            raise
+        except ResourceUnavailable as error:
+            raise ServerLost(f"plugin {name!r} could not be started: {error.message}", flow_code=-32301) from None
 
     return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
 
@@ -155,28 +145,6 @@ async def _connected(
             raise
         said = f"{type(cause).__name__}: {cause}".strip(": ")
         raise ServerLost(f"plugin {name!r}: the server at {url} cannot be reached: {said}") from None
-
-
-@asynccontextmanager
-async def _started(
-    name: str,
-    program: str,
-    client: "AbstractAsyncContextManager[TransportStreams]",
-) -> "AsyncGenerator[TransportStreams, None]":
-    try:
-        streams = await client.__aenter__()
-    except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else None
-        message = f"plugin {name!r} could not be started: cannot start {program!r}: {said or error}"
-        raise ServerLost(message, flow_code=-32301) from None
-    try:
-        yield streams
-    finally:
-        await client.__aexit__(*sys.exc_info())
-
-
-def _directory(path: str | os.PathLike[str] | None) -> str | None:
-    return None if path is None else os.fspath(path)
 
 
 def _require_mcp(name: str) -> None:

@@ -32,6 +32,7 @@ from stepflow_sdk.protocol.messages import (
 )
 from stepflow_sdk.runtime.plugins.plugin import ServerHandler
 from stepflow_sdk.transports.announced import LAST_WORDS
+from stepflow_sdk.transports.children import Child
 
 if TYPE_CHECKING:
     from mcp import ClientSession
@@ -69,6 +70,7 @@ class McpLink:
         handler: Told, through ``ended``, when the server is to be reached again.
         describe_end: Says why the conversation ended.
         tools_fail: Whether a result with ``isError`` fails its step.
+        child: The server's process, when the runtime has started it.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class McpLink:
         handler: ServerHandler,
         describe_end: Callable[[], str],
         tools_fail: bool,
+        child: Child | None,
     ) -> None:
+        self.child = child
         self._name = name
         self._session = session
         self._handler = handler
@@ -96,6 +100,7 @@ class McpLink:
         ended: Callable[[], Awaitable[None]],
         describe_end: Callable[[], str],
         tools_fail: bool,
+        child: Child | None = None,
     ) -> AsyncGenerator["McpLink", None]:
         """Speak MCP on two streams; ``ended`` is awaited when the server sends no more, before callers hear of it."""
         from mcp import ClientSession
@@ -116,7 +121,7 @@ class McpLink:
         async with source, anyio.create_task_group() as tasks:
             tasks.start_soon(forward, sink)
             async with ClientSession(source, write_stream, client_info=me) as session:
-                yield cls(name, session, handler, describe_end, tools_fail)
+                yield cls(name, session, handler, describe_end, tools_fail, child)
             tasks.cancel_scope.cancel()
 
     @property

@@ -25,6 +25,7 @@ from stepflow_sdk.protocol.messages import (
     InitializeParams,
 )
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, ServerHandler
+from stepflow_sdk.transports.children import Child
 
 __all__ = ["HANDSHAKE_SECONDS", "STEP_SECONDS", "Conversation", "Link", "RemotePlugin"]
 
@@ -39,6 +40,10 @@ MAX_STARTS = 5
 START_WINDOW = 60.0
 
 _LIST_SECONDS = 60.0
+_ALIVE_SECONDS = 5.0
+"""How long a server that let a step run out of time may take to answer anything at all."""
+
+_END_SECONDS = 10.0
 _FIRST_DELAY = 0.1
 
 _log = logging.getLogger("stepflow_sdk.runtime")
@@ -80,6 +85,11 @@ class Link(Protocol):
         """Why the conversation ended."""
         ...
 
+    @property
+    def child(self) -> Child | None:
+        """The server's process, where the runtime has started it."""
+        ...
+
 
 class _Service:
     """One life of the server."""
@@ -97,7 +107,9 @@ class RemotePlugin:
         name: What messages call the plugin.
         open_link: Reaches the server, given the handler of its calls back; the server is stopped at the exit.
         handshake_timeout: Seconds that the server has to answer ``initialize``.
-        step_timeout: Seconds that a component has; None for no limit. Its step then fails with `RequestTimeout`.
+        step_timeout: Seconds that a component has; None for no limit. Its step then fails with `RequestTimeout`. A
+            server that was started here and answers nothing else either is killed, and started again for the next
+            call.
 
     Attributes:
         clock: Tells seconds, for the restart budget.
@@ -121,6 +133,7 @@ class RemotePlugin:
         self._host: Host | None = None
         self._link: Link | None = None
         self._starting = anyio.Lock()
+        self._asking = anyio.Lock()
         self._starts: deque[float] = deque()
         self._last_end = ""
         self._stopping = False
@@ -156,6 +169,11 @@ class RemotePlugin:
             if link.connection.closed and not isinstance(error, ServerLost):
                 raise ServerLost(error.message) from None
             raise
+        except RequestTimeout as error:
+            # The step fails when it is settled what becomes of the server, so that another attempt meets a sound one.
+            if await self._ends_if_hung(link):
+                raise RequestTimeout(f"{error.message}, and the server was killed", data=error.data) from None
+            raise
         if result.skipped:
             raise SkipStep(result.skipped if isinstance(result.skipped, str) else None)
         return _decode(result.output or _null)
@@ -173,6 +191,28 @@ class RemotePlugin:
             raise
         components: list[ComponentInfo] = result.components
         return components
+
+    async def _ends_if_hung(self, link: Link) -> bool:
+        """Kill a server that answers nothing any more; returns whether it was killed.
+
+        The protocol has no message that gives up a call and none that asks for a sign of life, so the server is asked
+        for something that every one can answer at once.
+        """
+        child = link.child
+        if child is None:
+            return False
+        async with self._asking:
+            service = next((service for service in self._services if service.link is link), None)
+            if service is not None and not link.connection.closed:
+                try:
+                    await link.connection.call(methods.LIST, ComponentListParams(), timeout=_ALIVE_SECONDS)
+                except RequestTimeout:
+                    child.kill(f"it had let a step run out of time, and answered nothing else in {_ALIVE_SECONDS:g} s")
+                    with anyio.move_on_after(_END_SECONDS):
+                        await service.handler.ended.wait()
+                except WireError:
+                    pass  # that is an answer too, or the server has ended by itself
+        return child.killed
 
     # ---- the server's life ------------------------------------------------------------------------------------
 
