@@ -71,7 +71,7 @@ async def test_a_flow_fails_with_the_error_of_its_component(runtime: LocalRuntim
     flow = {"steps": [{"id": "s", "component": "/fail", "input": {"message": "gone"}}], "output": {"$step": "s"}}
     outcome = await runtime.run(flow)
     assert isinstance(outcome, FlowResultFailed)
-    assert (outcome.error.code, outcome.error.message) == (ComponentError.code, "gone")
+    assert (outcome.error.code, outcome.error.message) == (-32000, "gone")
     assert outcome.error.data == {"why": "gone"}
     with pytest.raises(FlowFailed, match="gone"):
         outcome.unwrap()
