@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "list-components": "list the components that flows can use",
     "validate": "check a flow, and its configuration, without running it",
     "serve": "offer the REST API of the orchestrator",
+    "infer": "write the schemas of a flow's steps into it",
     "test": "run the test cases that flows carry",
     "visualize": "draw a flow as SVG, Mermaid or DOT",
 }

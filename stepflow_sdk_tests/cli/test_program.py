@@ -24,7 +24,9 @@ def test_the_console_script_and_the_module_are_one_program(cli: CommandLine) -> 
     assert done.stdout == cli.process("--version").out == f"stepflow-sdk {stepflow_sdk.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["call"], ["list-components"], ["validate"], ["test"], ["visualize"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["call"], ["list-components"], ["validate"], ["infer"], ["test"], ["visualize"]]
+)
 def test_help_names_what_there_is(cli: CommandLine, command: list[str]) -> None:
     done = cli.process(*command, "--help")
     assert done.code == 0
@@ -55,6 +57,7 @@ def test_no_command_at_all_shows_the_help_and_is_a_usage_error(cli: CommandLine)
         (["run", "--flow", "flow.yaml", "--config", "none.yml"], "none.yml"),
         (["call"], "COMPONENT"),
         (["validate"], "--flow FILE"),
+        (["infer"], "--flow FILE"),
         (["list-components", "--format", "xml"], "xml"),
     ],
 )
@@ -201,10 +204,10 @@ def test_diagnostics_for_programs_are_json(cli: CommandLine) -> None:
 
 
 def test_validate_refuses_a_wrong_configuration(cli: CommandLine) -> None:
-    cli.write("stepflow-config.yml", "plugins: {}\nroutes: {/a: [{plugin: none}]}")
+    cli.write("stepflow-config.yml", "plugins: {a: {type: nonne}}\nroutes: {/a: [{plugin: a}]}")
     done = cli("validate", "--flow", "flow.yaml")
     assert (done.code, done.out) == (2, "")
-    assert "'none'" in done.err
+    assert "'nonne'" in done.err
 
 
 def test_a_reader_that_goes_away_is_no_traceback(cli: CommandLine) -> None:
@@ -257,7 +260,7 @@ WORDS = st.one_of(
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(st.sampled_from(["run", "call", "list-components", "validate", "x"]), st.lists(WORDS, max_size=6))
+@given(st.sampled_from(["run", "call", "list-components", "validate", "infer", "x"]), st.lists(WORDS, max_size=6))
 def test_no_command_line_gets_an_exception_out(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, command: str, words: list[str]
 ) -> None:

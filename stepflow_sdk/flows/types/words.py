@@ -5,7 +5,7 @@ from typing import Final
 
 from stepflow_sdk.flows.types.schemas import members
 from stepflow_sdk.flows.types.types import Described, Either, Exactly, Never, Record, Sequence, Single, Type, Unknown
-from stepflow_sdk.flows.values import describe, is_array, is_object
+from stepflow_sdk.flows.values import Json, describe, is_array, is_object
 
 _MOST_TOLD: Final = 5
 _DEPTH: Final = 2
@@ -26,11 +26,11 @@ def in_words(type: Type, depth: int = _DEPTH) -> str:  # noqa: PLR0911  # one re
         case Never():
             return "no value"
         case Exactly():
-            return describe(type.value)
+            return _value(type.value)
         case Record():
             return _object(type.fields)
         case Sequence():
-            return f"an array of {len(type.items)} element{'' if len(type.items) == 1 else 's'}"
+            return _array(len(type.items))
         case Single():
             return _single(type, depth)
         case Described():
@@ -64,6 +64,16 @@ def _single(type: Single, depth: int) -> str:
     form = type.keywords.get("format")
     name = _KINDS.get(type.kind, type.kind)
     return f"{name} ({form})" if isinstance(form, str) and len(form) <= 20 else name
+
+
+def _value(value: Json) -> str:
+    if is_object(value):
+        return _object(value)
+    return _array(len(value)) if is_array(value) else describe(value)
+
+
+def _array(length: int) -> str:
+    return f"an array of {length} element{'' if length == 1 else 's'}"
 
 
 def _object(fields: Iterable[str]) -> str:

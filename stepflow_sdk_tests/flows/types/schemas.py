@@ -118,3 +118,25 @@ PLAIN = st.recursive(
     max_leaves=8,
 )
 """Schemas such as component servers report them for types of Python."""
+
+
+def samples(schema: Any) -> st.SearchStrategy[Any]:
+    """Values that a plain schema allows."""
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if "anyOf" in schema:
+        return st.one_of([samples(option) for option in schema["anyOf"]])
+    if "items" in schema:
+        return st.lists(samples(schema["items"]), max_size=2)
+    if "properties" in schema:
+        return st.fixed_dictionaries({name: samples(inner) for name, inner in schema["properties"].items()})
+    if "additionalProperties" in schema:
+        return st.dictionaries(NAMES, samples(schema["additionalProperties"]), max_size=2)
+    simple: dict[str, st.SearchStrategy[Any]] = {
+        "null": st.none(),
+        "boolean": st.booleans(),
+        "integer": INTEGERS,
+        "number": NUMBERS,
+        "string": WORDS,
+    }
+    return simple[schema["type"]]
