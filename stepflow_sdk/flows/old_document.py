@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from stepflow_sdk.flows.document import Flow, Step, put
-from stepflow_sdk.flows.expressions import Constant, Expression
+from stepflow_sdk.flows.expressions import Constant, Expression, referenced_steps
 from stepflow_sdk.flows.values import Json, PathParts
 
 SCHEMA_TAG: Final = "https://stepflow.org/schemas/v1/flow.json"
@@ -89,6 +90,35 @@ class OldFlow(Flow):
     def runs_every_step(self) -> bool:
         """See `Flow.runs_every_step`; so it is in 0.7."""
         return self.language == "0.7"
+
+    @cached_property
+    def uses(self) -> tuple[frozenset[int], ...]:
+        """For each step the indexes of those that it refers to, and waits for; references to no step are left out."""
+        indexes = {step.id: index for index, step in enumerate(self.steps)}
+        return tuple(
+            frozenset(
+                indexes[name]
+                for _, expression in step.expressions()
+                for name in referenced_steps(expression)
+                if name in indexes
+            )
+            for step in self.steps
+        )
+
+    @cached_property
+    def wanted(self) -> tuple[int, ...]:
+        """The indexes of the steps that run, unless they are skipped."""
+        if self.runs_every_step:
+            return tuple(range(len(self.steps)))
+        named = referenced_steps(self.output)
+        waiting = [index for index, step in enumerate(self.steps) if step.must_execute or step.id in named]
+        found: set[int] = set()
+        while waiting:
+            index = waiting.pop()
+            if index not in found:
+                found.add(index)
+                waiting += self.uses[index]
+        return tuple(sorted(found))
 
     def to_json(self) -> dict[str, Json]:
         """The flow as a document of its own language; it always has the version tag, by which it is known."""

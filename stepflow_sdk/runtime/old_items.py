@@ -1,9 +1,9 @@
 """One input of a run of a flow of 0.7 or 0.8 on its way (section c.10 of the flow format)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from stepflow_sdk.flows import PENDING, Broken, Expression, Failure, Needs, OldFlow, OldStep, Skipped, referenced_steps
+from stepflow_sdk.flows import PENDING, Broken, Expression, Failure, Needs, OldFlow, OldStep, Skipped
 from stepflow_sdk.flows.old_expressions import is_true
 from stepflow_sdk.runtime.failures import not_completed
 from stepflow_sdk.runtime.items import Item, Plan
@@ -19,27 +19,18 @@ class OldPlan(Plan):
     def __init__(self, flow: OldFlow) -> None:
         super().__init__(flow)
         self.old_steps: tuple[OldStep, ...] = flow.steps
-        uses = [
-            {at for _, used in step.expressions() for at in self._indexes(referenced_steps(used))}
-            for step in flow.steps
-        ]
-        self.wanted: tuple[int, ...] = tuple(range(len(uses)))
+        self.wanted = flow.wanted
         # In 0.7 only the output decides how the flow ends.
         self.output_first = flow.language == "0.7"
-        if not flow.runs_every_step:
-            self.wanted = _closure([*self._indexes(referenced_steps(flow.output)), *self.must_execute], uses)
-        self.counts = {index: len(uses[index]) for index in self.wanted}
+        self.counts = {index: len(flow.uses[index]) for index in self.wanted}
         self.dependants: dict[int, list[int]] = {index: [] for index in self.wanted}
         for index in self.wanted:
-            for used in uses[index]:
+            for used in flow.uses[index]:
                 self.dependants[used].append(index)
 
     def item(self, index: int, input: Any, variables: Mapping[str, Any]) -> "OldItem":
         """See `Plan.item`."""
         return OldItem(self, index, input, variables)
-
-    def _indexes(self, step_ids: Iterable[str]) -> list[int]:
-        return [self.index[step_id] for step_id in step_ids if step_id in self.index]
 
 
 class OldItem(Item):
@@ -159,14 +150,3 @@ class OldItem(Item):
             if not self._left[dependant]:
                 begin.append(dependant)
         return begin
-
-
-def _closure(first: Iterable[int], uses: list[set[int]]) -> tuple[int, ...]:
-    waiting = list(first)
-    found: set[int] = set()
-    while waiting:
-        index = waiting.pop()
-        if index not in found:
-            found.add(index)
-            waiting += uses[index]
-    return tuple(sorted(found))
