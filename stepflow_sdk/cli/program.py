@@ -12,12 +12,13 @@ from stepflow_sdk import __version__
 from stepflow_sdk.cli.arguments import PROGRAM, Options, Parser, UsageError
 from stepflow_sdk.cli.loop import Terminated
 from stepflow_sdk.cli.output import Output, say
-from stepflow_sdk.errors import InvalidConfig, StepflowError
+from stepflow_sdk.errors import CorruptState, InvalidConfig, StateError, StepflowError
 
 __all__ = ["run_program"]
 
 FAILED: Final = 1
 MISUSED: Final = 2
+DAMAGED: Final = 3
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
@@ -27,7 +28,11 @@ _COMMANDS: Final = {
     "list-components": "list the components that flows can use",
     "validate": "check a flow, and its configuration, without running it",
     "serve": "offer the REST API of the orchestrator",
+    "submit": "run a flow on such a service, and print what comes of it",
     "infer": "write the schemas of a flow's steps into it",
+    "resume": "finish runs that were interrupted",
+    "runs": "list the runs of a state file, or print the outcomes of one",
+    "recover": "copy what is sound of a damaged state file",
     "test": "run the test cases that flows carry",
     "visualize": "draw a flow as SVG, Mermaid or DOT",
 }
@@ -47,7 +52,7 @@ examples:
   stepflow-sdk list-components --server my_components:server
 
 exit codes: 0 success, 1 the flow or component failed or was refused, 2 wrong command line or configuration,
-130 interrupted, 143 terminated
+3 the state file is damaged, 130 interrupted, 143 terminated
 """
 
 
@@ -71,17 +76,14 @@ def run_program(arguments: Sequence[str]) -> int:
 
     Returns:
         The exit code: 0 for success, 1 for a flow or a component that failed or was refused, 2 for a wrong command line
-        or configuration, 130 after Ctrl-C, 143 after SIGTERM.
+        or configuration, 3 for a damaged state file, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
         return _answer(arguments[0] if arguments else "", arguments[1:])
-    except (UsageError, InvalidConfig) as error:
+    except StepflowError as error:
         config = "the configuration cannot be used: " if isinstance(error, InvalidConfig) else ""
         say(f"{PROGRAM}: {config}{error}")
-        return MISUSED
-    except StepflowError as error:
-        say(f"{PROGRAM}: {error}")
-        return FAILED
+        return _code_of(error)
     except KeyboardInterrupt:
         say(f"{PROGRAM}: interrupted")
         return INTERRUPTED
@@ -92,6 +94,12 @@ def run_program(arguments: Sequence[str]) -> int:
         # Whoever read stdout has gone; at exit Python would try to flush it once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
+
+
+def _code_of(error: StepflowError) -> int:
+    if isinstance(error, CorruptState):
+        return DAMAGED
+    return MISUSED if isinstance(error, (UsageError, InvalidConfig, StateError)) else FAILED
 
 
 def _answer(name: str, arguments: Sequence[str]) -> int:

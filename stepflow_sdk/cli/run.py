@@ -12,16 +12,20 @@ line or configuration. One failed item of many is enough for 1.
 """
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
+
+import msgspec
 
 from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
 from stepflow_sdk.cli.batch_progress import BatchProgress
+from stepflow_sdk.cli.engines import add_engine, make_engine
 from stepflow_sdk.cli.inputs import add_input, add_value, given, read_input, read_object
 from stepflow_sdk.cli.lines import count_lines, open_lines, read_lines
 from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, check_writable, say
 from stepflow_sdk.cli.progress import JsonProgress, TextProgress, causes
-from stepflow_sdk.cli.targets import make_runtime
+from stepflow_sdk.cli.state import add_state
 from stepflow_sdk.cli.terminal import step_writer
 from stepflow_sdk.cli.variables import read_variables
 from stepflow_sdk.errors import InvalidFlow, InvalidValue
@@ -31,13 +35,20 @@ from stepflow_sdk.protocol import FlowError, FlowResult, FlowResultFailed
 from stepflow_sdk.runtime.events import Observer
 from stepflow_sdk.runtime.overrides import apply_overrides
 
-__all__ = ["add_arguments", "execute"]
+__all__ = ["add_arguments", "add_given", "execute", "prepare"]
 
 
 def add_arguments(parser: Parser) -> None:
     """Describe what the command takes."""
     parser.add_argument("--flow", metavar="FILE", help="the flow, a .yaml, .yml or .json file (needed)")
     add_target(parser)
+    add_engine(parser)
+    add_state(parser, "keep the run in this file, so that `resume` can finish it if it is interrupted")
+    add_given(parser)
+
+
+def add_given(parser: Parser) -> None:
+    """Describe what a run is given, and how it is told; for every command that runs a flow."""
     add_input(parser, many=True)
     add_value(parser, "variables", "values of the flow's variables by their names")
     parser.add_argument(
@@ -66,8 +77,24 @@ class _How(NamedTuple):
     max_concurrency: int | None
 
 
+class Prepared(NamedTuple):
+    """A flow that was read and checked, and what its run is given beside the input."""
+
+    file: str
+    flow: Flow
+    how: "_How"
+
+
 def execute(options: Options, output: Output) -> int:
     """Run the flow and return the exit code."""
+    prepared = prepare(options, output)
+    if prepared is None:
+        return 1
+    return (_run_one if options.inputs is None else _run_many)(options, output, *prepared)
+
+
+def prepare(options: Options, output: Output) -> Prepared | None:
+    """Read the flow and everything that is given with it; None when the flow is refused, which is told then."""
     file: str = options.parser.need(options, "flow", "--flow FILE")
     _check_inputs(options)
     check_writable(options.output)
@@ -79,20 +106,17 @@ def execute(options: Options, output: Output) -> int:
     except InvalidFlow as error:
         say(f"the flow is refused: {error}")
         output.write_value({"outcome": "invalid", "diagnostics": error.diagnostics}, options.output)
-        return 1
+        return None
     variables = read_variables(options, flow, os.environ)
-    how = _How(variables, None if found is None else found[1], options.max_concurrency)
-    if options.inputs is None:
-        return _run_one(options, output, file, flow, how)
-    return _run_many(options, output, file, flow, how)
+    return Prepared(file, flow, _How(variables, None if found is None else found[1], options.max_concurrency))
 
 
 def _run_one(options: Options, output: Output, file: str, flow: Flow, how: _How) -> int:
-    runtime = make_runtime(options, file, on_event=_observer(options, flow))
+    engine = make_engine(options, file, on_event=_observer(options, flow), on_run=_teller(options))
 
     async def run(input: Json) -> FlowResult:
-        async with runtime:
-            return await runtime.run(flow, input, **how._asdict())
+        async with engine:
+            return await engine.run(flow, input, **how._asdict())
 
     result = run_to_end(run(read_input(options)))
     output.write_value(result, options.output)
@@ -108,12 +132,13 @@ def _run_one(options: Options, output: Output, file: str, flow: Flow, how: _How)
 def _run_many(options: Options, output: Output, file: str, flow: Flow, how: _How) -> int:
     total = count_lines(options.inputs)
     observer = _observer(options, flow) if options.json else BatchProgress(step_writer(), total)
-    runtime = make_runtime(options, file, on_event=None if options.quiet else observer)
+    told = None if options.quiet else observer
+    engine = make_engine(options, file, on_event=told, on_run=_teller(options))
 
     async def run() -> int:
         with open_lines(output, options.output) as write:
-            async with runtime:
-                return await runtime.run_stream(flow, read_lines(options.inputs), write, **how._asdict())
+            async with engine:
+                return await engine.run_stream(flow, read_lines(options.inputs), write, **how._asdict())
 
     failed = run_to_end(run())
     if options.output and not options.quiet:
@@ -159,6 +184,15 @@ def _observer(options: Options, flow: Flow) -> Observer | None:
     if options.json:
         return JsonProgress(say)
     return TextProgress(step_writer(), max([14, *(len(step.id) for step in flow.steps)]))
+
+
+def _teller(options: Options) -> Callable[[str], None] | None:
+    """Tells the ids of runs that another process runs, of which nothing else is told."""
+    if options.quiet:
+        return None
+    if options.json:
+        return lambda run_id: say(msgspec.json.encode({"event": "runStarted", "run_id": run_id}).decode())
+    return lambda run_id: say(f"run      {run_id}")
 
 
 def _told(error: FlowError) -> str:

@@ -3,6 +3,7 @@
 from stepflow_sdk.cli.arguments import Options, UsageError
 from stepflow_sdk.cli.output import say
 from stepflow_sdk.cli.servers import import_servers
+from stepflow_sdk.cli.state import read_state
 from stepflow_sdk.errors import DefinitionError
 from stepflow_sdk.runtime import Config, LocalRuntime, RunStore, find_config, load_config
 from stepflow_sdk.runtime.events import Observer
@@ -32,21 +33,24 @@ def make_runtime(
         options: What was given.
         flow: The flow's file, beside which a configuration is looked for.
         on_event: Told what happens.
-        runs: Where the state of runs is kept, unless something else is said.
+        runs: Where the state of runs is kept, unless --state or the configuration names a file.
 
     Raises:
         UsageError: Servers and a configuration are given, or a server cannot be imported.
         InvalidConfig: The configuration cannot be read or used.
     """
+    state = read_state(options)
     if options.server:
         if options.config:
             raise UsageError("--server needs no --config; give one of them")
         try:
-            return LocalRuntime(*import_servers(options.server), on_event=on_event, runs=runs)
+            servers = import_servers(options.server)
+            return LocalRuntime(*servers, on_event=on_event, state=state, runs=None if state else runs)
         except DefinitionError as error:
             raise UsageError(f"--server: {error}; write --server PREFIX=MODULE:NAME") from None
     config = read_config(options, flow)
     if config is None:
         say("no configuration found and no --server given: only the components under /builtin/ can be called")
-        return LocalRuntime(on_event=on_event, runs=runs)
-    return LocalRuntime(config=config, on_event=on_event, runs=runs)
+        return LocalRuntime(on_event=on_event, state=state, runs=None if state else runs)
+    state = state or config.state
+    return LocalRuntime(config=config, on_event=on_event, state=state, runs=None if state else runs)

@@ -15,6 +15,7 @@ from stepflow_sdk.runtime.config_mcp import read_mcp
 from stepflow_sdk.runtime.config_mock import read_mock
 from stepflow_sdk.runtime.config_retry import read_retry
 from stepflow_sdk.runtime.config_stepflow import read_stepflow
+from stepflow_sdk.runtime.config_storage import read_state
 from stepflow_sdk.runtime.routes import Condition, Route, Router, Rule
 
 __all__ = ["CONFIG_NAMES", "find_config", "load_config"]
@@ -77,14 +78,15 @@ def load_config(
     root.only((*_KEYS, *_WITHOUT_EFFECT))
     for key in ("plugins", "routes"):
         root.need(key, f"{key}: {{}}")
-    _check_store(root)
+    working = base / (root.text("workingDirectory") or "")
     plugins = _read_plugins(root, os.environ if environ is None else environ)
     return Config(
         plugins=plugins,
         routes=_read_routes(root, plugins),
         retry=read_retry(root),
         step_timeout=_read_step_timeout(root),
-        working_directory=base / (root.text("workingDirectory") or ""),
+        state=read_state(root, working),
+        working_directory=working,
         file=file,
         warnings=tuple(f"{key!r} has no effect in this runtime yet" for key in _WITHOUT_EFFECT if key in root),
         values=value,
@@ -99,13 +101,6 @@ def _read(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Document 
     except (InvalidDocument, InvalidValue) as error:
         raise InvalidConfig(str(error)) from None
     return document, document.value
-
-
-def _check_store(root: Fields) -> None:
-    for key in ("stateStore", "storageConfig"):
-        store = root.inner(key, repr(key))
-        if store is not None and store.value("type") != "inMemory":
-            store.refuse("the only type of store is 'inMemory' for now: nothing would be kept where this says")
 
 
 def _read_step_timeout(root: Fields) -> float | None:

@@ -161,6 +161,10 @@ class LocalRuntime:
         stack.push_async_callback(state.close)
         self._blobs = state.blobs
         self._engine.use_stores(state.blobs, state.runs)
+        if state.retention is not None:
+            keeper = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(keeper.cancel_scope.cancel)
+            keeper.start_soon(state.keep_pruning)
 
     async def _stop_plugins(self) -> None:
         for plugin in self._assembly.plugins.values():
@@ -364,6 +368,11 @@ class LocalRuntime:
         loaded = load_flow(flow)
         require_runnable(loaded)
         return await check_types(loaded, self._router, self._assembly.plugins, strict=strict)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether runs are kept in a state file."""
+        return self._state is not None
 
     @property
     def engine(self) -> Engine:

@@ -12,7 +12,7 @@ from stepflow_sdk.runtime.stores.locks import Holder
 from stepflow_sdk.runtime.stores.schema import APPLICATION_ID, MIGRATIONS, VERSION, create_tables
 from stepflow_sdk.runtime.stores.sqlite_blobs import PARTIAL
 
-__all__ = ["Synchronous", "check_file", "open_for_reading", "open_for_writing", "prepare_file"]
+__all__ = ["Synchronous", "check_file", "connect", "make_file", "open_for_reading", "open_for_writing", "prepare_file"]
 
 Synchronous = Literal["full", "normal"]
 
@@ -22,7 +22,7 @@ _MAGIC: Final = b"SQLite format 3\0"
 _CHECKED_BYTES: Final = 128 * 1024 * 1024
 
 
-def prepare_file(path: Path, *, migrate: bool) -> None:
+def prepare_file(path: Path, *, create: bool = True, migrate: bool = True) -> None:
     """Make the file where there is none, else check it and bring it up to date.
 
     Raises:
@@ -31,7 +31,9 @@ def prepare_file(path: Path, *, migrate: bool) -> None:
     """
     try:
         if _is_new(path):
-            _make(path)
+            if not create:
+                raise StateError(f"{path}: there is no such file, and it is not to be made (mode=rw)")
+            make_file(path)
             return
         version = check_file(path)
         if version < VERSION:
@@ -57,7 +59,7 @@ def check_file(path: Path) -> int:
     if magic != _MAGIC:
         raise CorruptState(f"{path}: is not a state file, or its beginning is damaged; nothing is written to it")
     try:
-        with contextlib.closing(_connect(path, "ro")) as connection:
+        with contextlib.closing(connect(path, "ro")) as connection:
             return _check(connection, path)
     except sqlite3.Error as error:
         raise _unusable(path, error) from None
@@ -72,7 +74,7 @@ def open_for_writing(
         StateError: The file cannot be written.
     """
     try:
-        connection = _connect(path, "rw")
+        connection = connect(path, "rw")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         # Where a flush to the disk has to be asked for twice.
         connection.execute("PRAGMA fullfsync = ON")
@@ -98,12 +100,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         StateError: The file cannot be read.
     """
     try:
-        return _connect(path, "ro")
+        return connect(path, "ro")
     except sqlite3.Error as error:
         raise _unusable(path, error) from None
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a database that is there, for any thread; ``mode`` is ``ro`` or ``rw``. Transactions are the caller's."""
     name = quote(str(path.absolute()))
     return sqlite3.connect(
         f"file:{name}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
@@ -119,13 +122,18 @@ def _is_new(path: Path) -> bool:
     return True
 
 
-def _make(path: Path) -> None:
+def make_file(path: Path) -> None:
+    """Make an empty state file, which only its owner can read.
+
+    Raises:
+        StateError: It cannot be made.
+    """
     # Made aside and moved: nobody ever sees half a file.
     draft = path.with_name(f"{path.name}.new")
     try:
         draft.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_CREAT | os.O_RDWR | os.O_EXCL, 0o600))
-        with contextlib.closing(_connect(draft, "rw")) as connection:
+        with contextlib.closing(connect(draft, "rw")) as connection:
             create_tables(connection)
         draft.replace(path)
     except (OSError, sqlite3.Error) as error:
@@ -153,7 +161,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
 def _migrate(path: Path, version: int) -> None:
     backup = path.with_name(f"{path.name}.v{version}.bak")
     try:
-        with contextlib.closing(_connect(path, "rw")) as connection:
+        with contextlib.closing(connect(path, "rw")) as connection:
             os.close(os.open(backup, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600))
             with contextlib.closing(sqlite3.connect(backup)) as copy:
                 connection.backup(copy)

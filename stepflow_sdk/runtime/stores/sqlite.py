@@ -1,20 +1,29 @@
 """State files: blobs and runs in one SQLite database."""
 
+import logging
 import os
 import sqlite3
 from pathlib import Path
+from typing import Final
 
+import anyio
 import anyio.to_thread
 
+from stepflow_sdk.errors import StepflowError
 from stepflow_sdk.runtime.stores.locks import FileLock
 from stepflow_sdk.runtime.stores.opening import open_for_reading, open_for_writing, prepare_file
-from stepflow_sdk.runtime.stores.options import StateOptions
+from stepflow_sdk.runtime.stores.options import Retention, StateOptions
 from stepflow_sdk.runtime.stores.reader import StateReader
+from stepflow_sdk.runtime.stores.retention import prune
 from stepflow_sdk.runtime.stores.sqlite_blobs import SqliteBlobStore
 from stepflow_sdk.runtime.stores.sqlite_runs import RunBooks, SqliteRunStore
 from stepflow_sdk.runtime.stores.writer import StateWriter
 
 __all__ = ["SqliteState"]
+
+_log = logging.getLogger("stepflow_sdk.runtime")
+
+_PRUNE_SECONDS: Final = 3600.0
 
 
 class SqliteState:
@@ -24,10 +33,14 @@ class SqliteState:
         path: The file.
         blobs: The blobs in it.
         runs: The runs in it.
+        retention: What is forgotten of it.
     """
 
-    def __init__(self, path: Path, lock: FileLock, writer: StateWriter, reader: StateReader, books: RunBooks) -> None:
-        self.path = path
+    def __init__(
+        self, options: StateOptions, lock: FileLock, writer: StateWriter, reader: StateReader, books: RunBooks
+    ) -> None:
+        self.path = options.path
+        self.retention = options.retention
         self.blobs = SqliteBlobStore(writer, reader)
         self.runs = SqliteRunStore(writer, reader, books)
         self._lock = lock
@@ -52,7 +65,24 @@ class SqliteState:
             raise
         books = RunBooks()
         writer = StateWriter(connection, epoch, books, patience=settings.patience)
-        return cls(settings.path, lock, writer, StateReader(reading), books)
+        return cls(settings, lock, writer, StateReader(reading), books)
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget runs that have ended, and blobs that nothing names any more; returns how many runs it were.
+
+        Raises:
+            ResourceUnavailable: The file cannot be written now.
+        """
+        return await prune(self._writer, self._reader, retention)
+
+    async def keep_pruning(self) -> None:
+        """Forget what `StateOptions.retention` says, now and every hour, until it is cancelled."""
+        while self.retention is not None:
+            try:
+                await self.prune(self.retention)
+            except StepflowError as error:
+                _log.warning("the state file cannot be pruned: %s", error)
+            await anyio.sleep(_PRUNE_SECONDS)
 
     async def close(self) -> None:
         """Write what is left, and let go of the file."""
@@ -63,6 +93,6 @@ class SqliteState:
 
 
 def _open(settings: StateOptions, lock: FileLock) -> tuple[sqlite3.Connection, int, sqlite3.Connection]:
-    prepare_file(settings.path, migrate=settings.auto_migrate)
+    prepare_file(settings.path, create=settings.create, migrate=settings.auto_migrate)
     connection, epoch = open_for_writing(settings.path, lock.holder, synchronous=settings.synchronous)
     return connection, epoch, open_for_reading(settings.path)

@@ -14,7 +14,7 @@ from stepflow_sdk.runtime.blobs import CHUNK_BYTES, Blob, BlobKind, BlobStat, ma
 from stepflow_sdk.runtime.stores.reader import StateReader
 from stepflow_sdk.runtime.stores.writer import StateWriter
 
-__all__ = ["PARTIAL", "SqliteBlobStore"]
+__all__ = ["PARTIAL", "SqliteBlobStore", "copy_blob"]
 
 PARTIAL: Final = "partial:"
 """Begins the id of a blob that is being stored: its true one is known at the end."""
@@ -82,6 +82,34 @@ class SqliteBlobStore:
             if piece:
                 yield piece
         _check(digest.hexdigest(), blob_id)
+
+
+def copy_blob(source: sqlite3.Connection, target: sqlite3.Connection, key: int) -> bool:
+    """Copy a blob from one file to another; False for one that was never whole.
+
+    Raises:
+        CorruptState: It is not what was stored.
+    """
+    (blob_id,) = source.execute("SELECT id FROM blobs WHERE key = ?", (key,)).fetchone()
+    if not isinstance(blob_id, str):
+        raise _damaged("without an id")
+    if blob_id.startswith(PARTIAL):
+        return False
+    found = _find(source, blob_id)
+    if found is None:
+        raise _damaged(blob_id)
+    stat = found[1]
+    pieces = range(max(1, -(-stat.size // CHUNK_BYTES)))
+    digest = hashlib.sha256()
+    # Verified first and read again: the content of a large blob is not held in memory.
+    for place in pieces:
+        digest.update(_piece(source, key, place))
+    _check(digest.hexdigest(), blob_id)
+    inline = stat.size <= CHUNK_BYTES
+    copied = _insert(target, blob_id, stat, _piece(source, key, 0) if inline else None)
+    for place in () if inline else pieces:
+        _add_piece(copied, place, _piece(source, key, place))(target)
+    return True
 
 
 def _find(connection: sqlite3.Connection, blob_id: str) -> tuple[int, BlobStat] | None:

@@ -15,7 +15,7 @@ from stepflow_sdk.runtime.stores.reader import StateReader
 from stepflow_sdk.runtime.stores.rows import Tail, input_row, item_row, run_row, step_row, tail_row
 from stepflow_sdk.runtime.stores.writer import Batch, StateWriter
 
-__all__ = ["RunBooks", "SqliteRunStore"]
+__all__ = ["RunBooks", "SqliteRunStore", "delete_runs"]
 
 _CHUNK_ROWS: Final = 2000
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
@@ -82,7 +82,7 @@ class SqliteRunStore:
 
     async def delete(self, run_id: str) -> None:
         """See `RunStore.delete`."""
-        await self._writer.do(lambda connection: delete_run(connection, run_id))
+        await self._writer.do(lambda connection: _delete_ended(connection, run_id))
 
     def sync(self) -> Awaitable[None] | None:
         """See `RunStore.sync`."""
@@ -154,7 +154,7 @@ class RunBooks:
 
     def forget(self, key: int) -> Callable[[sqlite3.Connection], None]:
         """Delete a run that was not accepted."""
-        return lambda connection: _delete(connection, key)
+        return lambda connection: delete_runs(connection, [key])
 
     def write(self, connection: sqlite3.Connection, batch: Batch) -> None:
         """See `Bookkeeping.write`."""
@@ -192,16 +192,16 @@ class RunBooks:
         self._changed[key] = (run_id, changed)
 
 
-def delete_run(connection: sqlite3.Connection, run_id: str) -> None:
-    """Delete a run that has ended."""
+def _delete_ended(connection: sqlite3.Connection, run_id: str) -> None:
     found = run_reads.find_run(connection, run_id)
     if found is not None and found[1].completed_at is not None:
-        _delete(connection, found[0])
+        delete_runs(connection, [found[0]])
 
 
-def _delete(connection: sqlite3.Connection, key: int) -> None:
+def delete_runs(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
+    """Delete runs with everything that belongs to them."""
     for statement in _DELETIONS:
-        connection.execute(statement, (key,))
+        connection.executemany(statement, [(key,) for key in keys])
 
 
 _DELETIONS: Final = (

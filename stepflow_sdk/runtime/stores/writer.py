@@ -46,22 +46,24 @@ class Batch:
         items: The ends of items.
         runs: The ends of runs by their keys: the status, and when.
         jobs: Work that somebody waits for, in its order.
+        pages: How many free pages are given back.
         ended: Set when it is written, or never will be.
         error: Why it was not.
     """
 
-    __slots__ = ("ended", "error", "items", "jobs", "runs", "steps")
+    __slots__ = ("ended", "error", "items", "jobs", "pages", "runs", "steps")
 
     def __init__(self) -> None:
         self.steps: dict[tuple[int, int, str], StepRow] = {}
         self.items: list[ItemRow] = []
         self.runs: dict[int, tuple[str, float]] = {}
         self.jobs: list[_Job] = []
+        self.pages = 0
         self.ended = asyncio.Event()
         self.error: Exception | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.steps or self.items or self.runs or self.jobs)
+        return bool(self.steps or self.items or self.runs or self.jobs or self.pages)
 
 
 class Bookkeeping(Protocol):
@@ -139,6 +141,13 @@ class StateWriter:
             raise _again(error)
         result: T = job.result
         return result
+
+    async def vacuum(self, pages: int) -> None:
+        """Give the room of so many free pages back to the file system."""
+        self.open.pages += pages
+        waiting = self.sync()
+        if waiting is not None:
+            await waiting
 
     async def close(self) -> None:
         """Write what is left, and end the thread."""
@@ -223,6 +232,8 @@ class StateWriter:
             self._books.write(connection, batch)
         for job in batch.jobs:
             _do(connection, job)
+        if batch.pages:
+            connection.execute(f"PRAGMA incremental_vacuum({batch.pages:d})").fetchall()
         connection.execute("COMMIT")
         self._books.settle(kept=True)
 

@@ -1,0 +1,35 @@
+"""The options for a state file."""
+
+import argparse
+from pathlib import Path
+
+from stepflow_sdk.cli.arguments import Options
+from stepflow_sdk.runtime import StateOptions
+
+__all__ = ["add_state", "read_state"]
+
+
+def add_state(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the options that name a state file; ``what`` says what it is for."""
+    group = parser.add_argument_group("where runs are kept")
+    group.add_argument("--state", metavar="FILE", help=f"{what}; by default what the configuration says, else memory")
+    group.add_argument(
+        "--state-wait",
+        metavar="SECONDS",
+        type=_seconds,
+        default=0.0,
+        help="how long to wait for the file when another process has it (default: 0)",
+    )
+
+
+def read_state(options: Options) -> StateOptions | None:
+    """The state file that was named, or None."""
+    file: str | None = getattr(options, "state", None)
+    return None if file is None else StateOptions(Path(file), wait=options.state_wait)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 86400:
+        raise ValueError(text)
+    return seconds
