@@ -10,10 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from stepflow_sdk_tests.interop.differential.cases import Case, cases
 from stepflow_sdk_tests.interop.differential.comparison import Comparison
 from stepflow_sdk_tests.interop.differential.deviations import (
+    BARE_DOT,
     BRACKET,
     DEVIATIONS,
+    FORGOTTEN_DEFAULT,
     LATE_INPUT,
     LATE_OUTPUT,
+    LIST_AS_FLOW,
     LISTS,
     QUOTED_DOT,
     Deviation,
@@ -83,6 +86,18 @@ def failed(message: str, code: int = -32202) -> Any:
 
 
 A: dict[str, Any] = {"$step": "a"}
+
+
+def nesting(flow: Any) -> dict[str, Any]:
+    input = {"flow": {"$literal": flow}, "input": {"$input": "$"}}
+    return {"steps": [{"id": "a", "component": "/py/nested", "input": input}], "output": A}
+
+
+def mapping(flow: Any, *items: Any) -> dict[str, Any]:
+    input = {"workflow": {"$literal": flow}, "items": list(items)}
+    return {"steps": [{"id": "a", "component": "/builtin/map", "input": input}], "output": A}
+
+
 N: dict[str, Any] = {"$step": "n"}
 BOTH = [say("n", "null"), say("a", "one")]
 TRULY = [say("n", "one"), say("a", "one")]
@@ -126,9 +141,19 @@ def test_upstream_stalls_on_a_step_that_another_one_needs_late(
     assert outcome_of(twins.upstream(case)) == success(result)
 
 
+def test_upstream_never_ends_a_nested_run_with_such_a_step(twins: Twins) -> None:
+    inner = {"steps": [*BOTH, echo("b", {"$coalesce": [N, A]})], "output": {"$step": "b"}}
+    case = case_of(mapping(inner, 1))
+    assert outcome_of(twins.ours(case)) == success({"results": [success(1)], "successful": 1, "failed": 0})
+    assert twins.lateness().input
+    # Recovery had two turns in this time.
+    assert twins.upstream(case, seconds=3) == Answer("stalled", ["running", "running"])
+
+
 def test_upstream_forgets_a_step_that_only_the_default_of_a_variable_needs(twins: Twins) -> None:
     case = case_of({"steps": [say("a", "one"), echo("b", {"$variable": "v", "default": A})], "output": {"$step": "b"}})
     assert outcome_of(twins.ours(case)) == success(1)
+    assert twins.lateness().default
     assert outcome_of(twins.upstream(case)) == failed("Step a not completed")
 
 
@@ -153,11 +178,32 @@ def test_upstream_gives_a_flow_with_a_bare_index_the_id_of_another_text(twins: T
     assert here.value[0] == twins.ours(case_of({"output": {"$input": "$[0]"}}, [5])).value[0] != there.value[0]
 
 
+def test_upstream_reads_a_bare_name_with_a_dot_in_two_ways(twins: Twins) -> None:
+    plain: dict[str, Any] = {"output": {"$input": "a.b"}}
+    input = {"a.b": 1, "a": {"b": 2}}
+    case = case_of(plain, input)
+    assert outcome_of(twins.ours(case)) == outcome_of(twins.upstream(case)) == success(2)
+    nested = case_of(nesting(plain), input)
+    assert outcome_of(twins.ours(nested)) == success(2)
+    assert outcome_of(twins.upstream(nested)) == success(1)
+
+
+def test_upstream_takes_a_list_for_a_flow(twins: Twins) -> None:
+    case = case_of(mapping([]), None)
+    assert outcome_of(twins.ours(case))["error"]["message"] == 'step "a" failed'
+    assert outcome_of(twins.upstream(case)) == success({"results": [], "successful": 0, "failed": 0})
+
+
 EXAMPLES: dict[str, Case] = {
     LATE_OUTPUT.name: case_of({"steps": BOTH, "output": {"$coalesce": [N, A]}}),
+    FORGOTTEN_DEFAULT.name: case_of(
+        {"steps": [say("a", "one"), echo("b", {"$variable": "v", "default": A})], "output": [A, {"$step": "b"}]}
+    ),
     LATE_INPUT.name: case_of({"steps": [*BOTH, echo("b", {"$coalesce": [N, A]})], "output": {"$step": "b"}}),
     LISTS.name: case_of({"steps": [{"id": "a", "component": "/limited/of", "input": 1}], "output": A}),
     QUOTED_DOT.name: case_of({"output": {"$input": '$["a.b"]'}}, {"a.b": 1}),
+    BARE_DOT.name: case_of(nesting({"output": {"$input": "a.b"}}), {"a.b": 1}),
+    LIST_AS_FLOW.name: case_of(mapping([])),
     BRACKET.name: case_of({"output": {"$input": "[0]"}}, [5]),
 }
 

@@ -1,4 +1,4 @@
-"""``python -m stepflow_sdk_tests.soak [seconds] [--only NAME]``: run the soaks one after the other and print a table."""
+"""``python -m stepflow_sdk_tests.soak [seconds] [--only NAME]``: run the soaks in turn and print a table."""
 
 import argparse
 import sys

@@ -1,5 +1,6 @@
 """Random flows, and what is run with them."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -70,11 +71,11 @@ VALUES = st.recursive(
 )
 INPUTS = st.fixed_dictionaries({"x": VALUES}, optional={"y": VALUES, "a.b": VALUES, "0": VALUES}) | VALUES
 _COMMON_PATHS = [
-    None, "", "$", "$.x", "x", "y", "$.y", "$.x.y", "$.x[0]", "$.x[1].x", "$[0]", "a.b", "$['x']", "$..x", " $.x",
+    None, "", "$", "$.x", "x", "y", "$.y", "$.x.y", "$.x[0]", "$.x[1].x", "$[0]", "$['x']", "$..x", " $.x",
     "$.0", "$.full name", '$["full name"].x', "$.é", "$.nowhere", "$.x[9]",
 ]  # fmt: skip
-# Upstream has its own reading of the last two.
-PATHS = st.sampled_from([*_COMMON_PATHS * 8, "[0]", '$["a.b"]'])
+# Upstream has its own reading of the others.
+PATHS = st.sampled_from([*_COMMON_PATHS * 8, "[0]", "a.b", '$["a.b"]'])
 
 
 LITERALS = (VALUES | st.sampled_from([{"$step": "nobody"}, {"$input": "$x"}, {"$literal": 1}, {"$if": 1}])).map(
@@ -94,30 +95,50 @@ class Scope(NamedTuple):
     declared: bool
 
 
-def _variables(scope: Scope, inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    paths = [*VARIABLES, "$.stated.x", "$.stated.x[1].y", "$.stated.nowhere", "$.given[0]"]
-    paths += [] if scope.declared else ["undeclared", "", "$[0]"]
-    return st.fixed_dictionaries({"$variable": st.sampled_from(paths)}, optional={"default": inner})
+_LEAVES = ("step", "step", "step", "input", "scalar", "literal", "variable")
+_KINDS = (*_LEAVES, "list", "object", "object", "if", "if", "coalesce", "coalesce", "default")
+_DEPTH = 3
 
 
 @cache
-def expressions(scope: Scope) -> st.SearchStrategy[Any]:
+def expressions(scope: Scope, depth: int = _DEPTH) -> st.SearchStrategy[Any]:
     """Expressions that refer to these steps."""
-    leaves = [SCALARS, LITERALS, st.fixed_dictionaries({"$input": PATHS}), _variables(scope, SCALARS)]
-    if scope.step_ids:
-        step = st.fixed_dictionaries({"$step": st.sampled_from(scope.step_ids)}, optional={"path": PATHS})
-        leaves += [step, step]
+    kinds = [kind for kind in (_KINDS if depth else _LEAVES) if scope.step_ids or kind != "step"]
+    return st.sampled_from(kinds).flatmap(lambda kind: _of_kind(kind, scope, depth))
 
-    def compound(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-        return st.one_of(
-            st.lists(inner, max_size=3),
-            st.dictionaries(NAMES | st.sampled_from(["$foo", "path", "default"]), inner, max_size=3),
-            st.fixed_dictionaries({"$if": inner, "then": inner}, optional={"else": inner}),
-            st.fixed_dictionaries({"$coalesce": st.lists(inner, max_size=3)}),
-            _variables(scope, inner),
-        )
 
-    return st.recursive(st.one_of(leaves), compound, max_leaves=6)
+@cache
+def _of_kind(kind: str, scope: Scope, depth: int) -> st.SearchStrategy[Any]:
+    inner = st.deferred(lambda: expressions(scope, depth - 1))
+    variables = [*VARIABLES, "$.stated.x", "$.stated.x[1].y", "$.stated.nowhere", "$.given[0]"]
+    variables += [] if scope.declared else ["undeclared", "", "$[0]"]
+    variable = st.sampled_from(variables)
+    names = NAMES | st.sampled_from(["$foo", "path", "default"])
+    strategies: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
+        "step": lambda: _step(scope),
+        "input": lambda: st.fixed_dictionaries({"$input": PATHS}),
+        "scalar": lambda: SCALARS,
+        "literal": lambda: LITERALS,
+        "variable": lambda: st.fixed_dictionaries({"$variable": variable}, optional={"default": SCALARS}),
+        "list": lambda: st.lists(inner, max_size=3),
+        "object": lambda: st.dictionaries(names, inner, max_size=3),
+        "if": lambda: st.fixed_dictionaries({"$if": inner, "then": inner}, optional={"else": inner}),
+        "coalesce": lambda: st.fixed_dictionaries({"$coalesce": st.lists(inner, max_size=3)}),
+        "default": lambda: st.fixed_dictionaries({"$variable": variable, "default": inner}),
+    }
+    return strategies[kind]()
+
+
+def compounds(scope: Scope) -> st.SearchStrategy[Any]:
+    """Expressions that choose, or that are made of others."""
+    kinds = [_of_kind(kind, scope, _DEPTH) for kind in ("if", "coalesce", "object", "list", "default")]
+    return st.one_of(*kinds, expressions(scope))
+
+
+def _step(scope: Scope) -> st.SearchStrategy[Any]:
+    ids = st.sampled_from(scope.step_ids)
+    whole = st.fixed_dictionaries({"$step": ids})
+    return whole | whole | st.fixed_dictionaries({"$step": ids, "path": PATHS})
 
 
 ON_ERROR: st.SearchStrategy[Any] = st.one_of(
@@ -138,8 +159,8 @@ def _flat_calls(scope: Scope) -> st.SearchStrategy[dict[str, Any]]:
     some = expressions(scope)
     sayings = st.sampled_from(SAYINGS)
     return st.one_of(
-        _call("/py/echo", some),
-        _call("/py/echo", some),
+        _call("/py/echo", compounds(scope)),
+        _call("/py/echo", compounds(scope)),
         _call("/mock/say", sayings),
         _call("/mock/say", sayings | some),
         _call("/mock/of", st.sampled_from([None, True, False, 1, 1.0, [1, 2], [2, 1], {"y": 2, "x": 1}, "1"]) | some),
@@ -172,7 +193,8 @@ def _nesting_calls(scope: Scope, depth: int) -> st.SearchStrategy[dict[str, Any]
     some = expressions(scope)
     inner = flows(depth - 1).map(lambda flow: {"$literal": flow})
     # Without the literal the outer flow evaluates what is inside.
-    either = st.one_of(inner, inner, inner, flows(depth - 1), some)
+    no_flow = st.sampled_from([None, "x", 1, {}, {"output": 1}, {"$input": "$.x.y"}, {"$literal": {"steps": 1}}])
+    either = st.one_of(inner, inner, inner, flows(depth - 1), no_flow)
     items = st.lists(some, max_size=3) | some
     return st.one_of(
         _call("/py/nested", st.fixed_dictionaries({"flow": inner, "input": some})),
@@ -223,10 +245,10 @@ def flows(draw: st.DrawFn, depth: int = 1) -> dict[str, Any]:
         keys = {"onError": ON_ERROR, "mustExecute": st.booleans() | st.none()}
         steps.append({**step, **draw(st.fixed_dictionaries({}, optional=keys))})
     ids = tuple(step["id"] for step in steps)
-    output = draw(expressions(Scope(ids, declared)))
-    # An output that needs every step tells most.
+    output = draw(compounds(Scope(ids, declared)))
+    # An output that needs every step tells most, and one that does not tells which ones were run.
     every = [{"$step": step_id} for step_id in ids]
-    match draw(st.integers(0, 3)):
+    match draw(st.integers(0, 5)):
         case 1 if ids:
             output = {"last": every[-1], "output": output}
         case 2:

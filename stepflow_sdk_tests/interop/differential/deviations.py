@@ -8,6 +8,8 @@ from stepflow_sdk_tests.interop.differential.cases import Case
 from stepflow_sdk_tests.interop.differential.lateness import Lateness
 from stepflow_sdk_tests.interop.differential.twins import Answer
 
+_NESTING = {"/builtin/eval", "/builtin/map", "/builtin/iterate", "/py/nested", "/py/nested_or_why", "/py/batch"}
+
 
 class Difference(NamedTuple):
     """One case that ended otherwise."""
@@ -60,11 +62,29 @@ def _has_leading_bracket(difference: Difference) -> bool:
     return same and any(path.startswith("[") for path in _paths(difference.case))
 
 
+def _nests_bare_dot(difference: Difference) -> bool:
+    nests = any(component in _NESTING for component in _components(difference.case))
+    return nests and any(re.match(r"\s*[^$\s].*[.\[]|\[", path) for path in _paths(difference.case))
+
+
+def _gives_list(difference: Difference) -> bool:
+    given = (found.get(key) for found in _objects([difference.case.flow]) for key in ("workflow", "flow"))
+    return any(
+        isinstance(flow, list) or (isinstance(flow, dict) and isinstance(flow.get("$literal"), list)) for flow in given
+    )
+
+
 LATE_OUTPUT = Deviation(
     "late step in an output",
     "a step that the output needs only once a condition, an earlier operand or a missing variable is known is never "
     "run, and the item fails with 'Step … not completed'; here it runs (section c.1, defect 1)",
     lambda difference: difference.late.output,
+)
+FORGOTTEN_DEFAULT = Deviation(
+    "step in the default of a variable",
+    "a step that has to wait for one in the default of a variable does not, and fails with 'Step … not completed'; "
+    "here it waits",
+    lambda difference: difference.late.default,
 )
 LATE_INPUT = Deviation(
     "late step in an input",
@@ -87,7 +107,18 @@ BRACKET = Deviation(
     "the id of the flow is that of a text which is not the one that is stored; here it is that of the normal form",
     _has_leading_bracket,
 )
-DEVIATIONS = (LATE_OUTPUT, LATE_INPUT, LISTS, QUOTED_DOT, BRACKET)
+BARE_DOT = Deviation(
+    "bare name with a dot in a nested flow",
+    "a.b is two fields in a flow that was stored over REST, and one in a flow that a step starts; here it is "
+    "always two (section b.2)",
+    _nests_bare_dot,
+)
+LIST_AS_FLOW = Deviation(
+    "list as a flow",
+    "map and iterate take a list for a flow, with the name first; here it is refused (section d)",
+    _gives_list,
+)
+DEVIATIONS = (LATE_OUTPUT, FORGOTTEN_DEFAULT, LATE_INPUT, LISTS, QUOTED_DOT, BRACKET, BARE_DOT, LIST_AS_FLOW)
 
 
 def explanation(difference: Difference) -> Deviation | None:

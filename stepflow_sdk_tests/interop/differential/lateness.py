@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from stepflow_sdk.flows import MISSING, PENDING, Failure, Flow, Needs, parse_flow, resolve
-from stepflow_sdk.flows.expressions import Coalesce, Expression, If, StepReference, VariableReference
+from stepflow_sdk.flows.expressions import Coalesce, Expression, If, StepReference, VariableReference, referenced_steps
 from stepflow_sdk.runtime.overrides import apply_overrides
 from stepflow_sdk.runtime.runs import RunStore
 
 
 class Lateness(NamedTuple):
-    """Whether a step was needed late by an output, and whether by the input of another step."""
+    """Whether a step was needed late: by an output, by the input of a step, or by the default of a variable in one."""
 
     output: bool
     input: bool
+    default: bool
 
 
 class _Scope:
@@ -54,8 +55,11 @@ def lateness(flow: Flow, input: Any, variables: Mapping[str, Any], ended: Mappin
             first.add(step_id)
             waiting += _first_needs(inputs[step_id], nothing)
     known = _Scope(input, variables, {step_id: value for step_id, value in ended.items() if step_id in first})
-    late_inputs = (step_id for step_id in first & set(ended) if isinstance(resolve(inputs[step_id], known), Needs))
-    return Lateness(isinstance(resolve(flow.output, known), Needs), any(True for _ in late_inputs))
+    return Lateness(
+        output=isinstance(resolve(flow.output, known), Needs),
+        input=any(isinstance(resolve(inputs[step_id], known), Needs) for step_id in first & set(ended)),
+        default=any(_uses_default(inputs[step_id], known) for step_id in first & set(ended)),
+    )
 
 
 def _first_needs(expression: Expression, scope: _Scope) -> set[str]:
@@ -80,8 +84,29 @@ def _first_needs(expression: Expression, scope: _Scope) -> set[str]:
 
 
 def _branch(expression: If, condition: object) -> Expression | None:
-    taken = condition is not None and condition is not False and not isinstance(condition, Failure)
+    # What needs a step still is a forgotten default, which fails there.
+    taken = condition is not None and condition is not False and not isinstance(condition, Failure | Needs)
     return expression.then if taken else expression.otherwise
+
+
+def _uses_default(expression: Expression, scope: _Scope) -> bool:
+    """Whether the default of a variable is used in it, and refers to a step."""
+    match expression:
+        case VariableReference(path=path, declared=declared, default=default) if default is not None:
+            is_used = isinstance(VariableReference(path, declared, None).resolve(scope), Failure)
+            return is_used and bool(referenced_steps(default))
+        case If(condition=condition):
+            chosen = _branch(expression, resolve(condition, scope))
+            return _uses_default(condition, scope) or (chosen is not None and _uses_default(chosen, scope))
+        case Coalesce(operands=operands):
+            for operand in operands:
+                if _uses_default(operand, scope):
+                    return True
+                if resolve(operand, scope) is not None:
+                    break
+            return False
+        case _:
+            return any(_uses_default(child, scope) for _, child in expression.children())
 
 
 async def lateness_of(store: RunStore, run_ids: Iterable[str], document: Callable[[str], Any]) -> Lateness:
@@ -102,4 +127,4 @@ async def lateness_of(store: RunStore, run_ids: Iterable[str], document: Callabl
             ended.setdefault(step.item, {})[step.step_id] = step.outcome
         for index, input in enumerate(await store.inputs(run_id)):
             found.append(lateness(flow, input, record.variables or {}, ended.get(index, {})))
-    return Lateness(any(one.output for one in found), any(one.input for one in found))
+    return Lateness(*(any(column) for column in zip(*found, strict=True))) if found else Lateness(False, False, False)

@@ -85,8 +85,8 @@ class Twins:
         """What was needed late in the last case on the bundled runtime."""
         return anyio.run(lateness_of, self._store, self._run_ids, self._runtime.get_blob)
 
-    def upstream(self, case: Case) -> Answer:
-        """Run a case on the orchestrator."""
+    def upstream(self, case: Case, *, seconds: int = STALL_SECONDS) -> Answer:
+        """Run a case on the orchestrator, and wait so long for its end."""
         stored = self.orchestrator.call("POST", "/flows", {"flow": case.flow})
         if stored.status == 422:
             return Answer("refused", [PARSE])
@@ -101,13 +101,14 @@ class Twins:
             request["maxConcurrency"] = case.max_concurrency
         if case.overrides:
             request["overrides"] = {"steps": case.overrides}
-        ended = self.orchestrator.call("POST", "/runs", {**request, "wait": True, "timeoutSecs": STALL_SECONDS})
+        ended = self.orchestrator.call("POST", "/runs", {**request, "wait": True, "timeoutSecs": seconds})
         if ended.status == 400:
             return Answer("refused", ["overrides"])
         assert ended.status in (200, 202), f"{ended.status} {str(ended.body)[:500]}"
-        if ended.body["status"] == "running":
-            return Answer("stalled", ended.body["runId"])
-        results = [normal(item["result"]) for item in ended.body.get("results", [])]
+        items = ended.body.get("results", [])
+        if not all("result" in item for item in items):
+            return Answer("stalled", [ended.body["status"], *(item["status"] for item in items)])
+        results = [normal(item["result"]) for item in items]
         return Answer("outcomes", [stored.body["flowId"], *results])
 
 
