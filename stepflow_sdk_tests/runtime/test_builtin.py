@@ -1,12 +1,22 @@
 import re
 from typing import Any
 
+import anyio
+import anyio.lowlevel
+import jsonschema
 import pytest
 
-from stepflow_sdk.errors import BlobNotFound, ComponentNotFound, InvalidInput, RemoteError
+from stepflow_sdk.errors import (
+    BlobNotFound,
+    ComponentNotFound,
+    InvalidInput,
+    InvalidValue,
+    NotFound,
+    RemoteError,
+)
 from stepflow_sdk.protocol import FlowResultFailed
 from stepflow_sdk.runtime import LocalRuntime
-from stepflow_sdk_tests.runtime.scripted import stack_of
+from stepflow_sdk_tests.runtime.scripted import Scripted, stack_of
 
 ADD_ONE = {
     "steps": [{"id": "s", "component": "/add", "input": {"a": {"$input": "$"}, "b": 1}}],
@@ -142,3 +152,112 @@ async def test_a_round_that_fails_or_says_nothing_fails_the_step_with_that_error
     outcome = await local.run({"steps": [step], "output": {"$step": "s"}})
     assert isinstance(outcome, FlowResultFailed)
     assert outcome.error.code == -32003  # what the component inside answered
+
+
+async def test_instructions_may_be_null_or_empty(local: LocalRuntime) -> None:
+    user = {"role": "user", "content": ""}
+    assert await local.execute("/builtin/create_messages", {"user_prompt": "", "system_instructions": None}) == {
+        "messages": [user]
+    }
+    empty = await local.execute("/builtin/create_messages", {"user_prompt": "", "system_instructions": ""})
+    assert empty == {"messages": [{"role": "system", "content": ""}, user]}
+
+
+@pytest.mark.parametrize(
+    ("data", "type", "id"),
+    [
+        ("aGk=", "binary", "35a1818d651b50538be060e534a661d659b614b97c917ff90527e2b463917cf0"),
+        ({}, "flow", "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+        (None, "data", "74234e98afe7498fb5daf1f36ac2d78acc339464f950703b8c019892f982b90b"),
+    ],
+)
+async def test_blobs_of_each_type_have_the_ids_of_the_format(
+    local: LocalRuntime, data: Any, type: str, id: str
+) -> None:
+    assert await local.execute("/builtin/put_blob", {"data": data, "blob_type": type}) == {"blob_id": id}
+    assert await local.execute("/builtin/get_blob", {"blob_id": id}) == {"data": data}
+
+
+async def test_a_blob_that_is_no_flow_is_not_evaluated(local: LocalRuntime) -> None:
+    for data, said in (({"steps": 1}, "is no flow that can be run"), (None, "is no flow that can be run")):
+        blob_id = await local.put_blob(data)
+        with pytest.raises(InvalidValue, match=said):
+            await local.execute("/builtin/eval", {"flow_id": blob_id, "input": None})
+    with pytest.raises(NotFound, match="there is no flow with the id 'abc'"):
+        await local.execute("/builtin/eval", {"flow_id": "abc", "input": None})
+
+
+async def test_the_limit_of_a_map_counts_over_its_items() -> None:
+    running, most = 0, 0
+    both = anyio.Event()
+
+    async def work(input: Any) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if running == 2:
+            both.set()
+        await both.wait()
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        running -= 1
+        return input
+
+    flow = {"steps": [{"id": "s", "component": "/work", "input": {"$input": "$"}}], "output": {"$step": "s"}}
+    async with LocalRuntime(Scripted(work=work)) as runtime:
+        mapped = await runtime.execute(
+            "/builtin/map", {"workflow": flow, "items": list(range(10)), "max_concurrency": 2}
+        )
+    assert [result["result"] for result in mapped["results"]] == list(range(10))
+    assert (mapped["successful"], most) == (10, 2)
+
+
+async def test_the_flow_of_a_map_that_is_no_literal_is_resolved_outside(local: LocalRuntime) -> None:
+    inner = {"output": {"$input": "$.outer"}}
+    outcomes = {}
+    for name, flow in (("plain", inner), ("literal", {"$literal": inner})):
+        step = {"id": "m", "component": "/builtin/map", "input": {"workflow": flow, "items": [{"outer": "inner"}]}}
+        outcome = await local.run(
+            {"steps": [step], "output": {"$step": "m", "path": "$.results[0].result"}}, {"outer": 7}
+        )
+        outcomes[name] = outcome.unwrap()
+    assert outcomes == {"plain": 7, "literal": "inner"}
+
+
+async def test_a_result_wins_over_a_next_round_and_a_thousand_rounds_are_the_end(local: LocalRuntime) -> None:
+    both = {"output": {"result": {"$input": "$"}, "next": 1}}
+    assert await local.execute("/builtin/iterate", {"flow": both, "initial_input": None}) == {
+        "result": None,
+        "iterations": 1,
+        "terminated": False,
+    }
+    endless = {"output": {"next": {"$input": "$"}}}
+    assert await local.execute("/builtin/iterate", {"flow": endless, "initial_input": [0]}) == {
+        "result": [0],
+        "iterations": 1000,
+        "terminated": True,
+    }
+
+
+async def test_each_builtin_is_listed_with_schemas_that_say_what_it_takes(local: LocalRuntime) -> None:
+    listed = {info.component: info for info in await local.list_components() if info.component.startswith("/builtin/")}
+    assert set(listed) == {
+        f"/builtin/{name}"
+        for name in ("create_messages", "openai", "put_blob", "get_blob", "load_file", "eval", "map", "iterate")
+    }
+    for info in listed.values():
+        assert info.description
+        assert info.input_schema is not None
+        assert info.output_schema is not None
+        jsonschema.Draft202012Validator.check_schema(info.input_schema)
+        jsonschema.Draft202012Validator.check_schema(info.output_schema)
+    put_blob: Any = listed["/builtin/put_blob"].input_schema
+    jsonschema.validate({"data": 1, "blob_type": "data"}, put_blob)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"data": 1}, put_blob)
+
+
+async def test_a_binary_blob_is_the_base64_text_of_bytes(local: LocalRuntime) -> None:
+    for data in ("not base64!", 1, None):
+        with pytest.raises(InvalidValue, match="a binary blob is a string, the base64 text of bytes"):
+            await local.execute("/builtin/put_blob", {"data": data, "blob_type": "binary"})

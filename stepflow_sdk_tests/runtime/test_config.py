@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepflow_sdk.errors import InvalidConfig
+from stepflow_sdk.errors import InvalidConfig, RequestTimeout
+from stepflow_sdk.protocol import FlowResultFailed
 from stepflow_sdk.runtime import LocalRuntime, find_config, load_config
-from stepflow_sdk.runtime.config import BuiltinConfig, StdioConfig
+from stepflow_sdk.runtime.config import BuiltinConfig, HttpConfig, StdioConfig
 from stepflow_sdk.runtime.routes import Rule
+from stepflow_sdk_tests.runtime.scripted import stack_of
 
 CONFIG = """\
 workingDirectory: work
@@ -240,3 +242,99 @@ def test_a_folder_is_not_a_configuration(tmp_path: Path) -> None:
     folder.mkdir()
     with pytest.raises(InvalidConfig, match="cannot be read"):
         load_config(folder)
+
+
+def test_variables_are_filled_in_args_and_env_and_nowhere_else() -> None:
+    config: dict[str, Any] = {
+        "workingDirectory": "$A",
+        "plugins": {
+            "$A": {"type": "stepflow", "transport": "stdio", "command": "$A", "args": ["$A"], "env": {"$A": "$A"}},
+            "url": {"type": "stepflow", "url": "http://host/$A"},
+        },
+        "routes": {"/$A/{*component}": [{"plugin": "$A", "component": "/$A"}]},
+    }
+    loaded = load_config(config, environ={"A": "filled"})
+    assert loaded.plugins["$A"] == StdioConfig(("$A", "filled"), {"$A": "filled"})
+    assert loaded.plugins["url"] == HttpConfig("http://host/$A")
+    assert loaded.working_directory.name == "$A"
+    assert [(route.pattern, route.rules[0].component) for route in loaded.routes] == [("/$A/{*component}", "/$A")]
+
+
+TIERS = """\
+plugins:
+  fast:
+    type: mock
+    components:
+      /ask: {input_schema: {}, output_schema: {}, behaviors: {{tier: 1}: {outcome: success, result: fast}}}
+      /secret: {input_schema: {}, output_schema: {}, behaviors: {}}
+  slow:
+    type: mock
+    components:
+      /slowly/ask: {input_schema: {}, output_schema: {}, behaviors: {{tier: 2}: {outcome: success, result: slow}}}
+routes:
+  "/m/{*component}":
+    - {plugin: fast, conditions: [{path: $.tier, value: 1}], componentAllow: [ask], componentDeny: [/secret]}
+    - {plugin: slow, component: "/slowly/{component}", componentDeny: [/slowly/secret]}
+  "/{*component}":
+    - {plugin: fast}
+"""
+
+
+@pytest.mark.parametrize(
+    ("component", "input", "end"),
+    [
+        ("/m/ask", {"tier": 1}, "fast"),
+        ("/m/ask", {"tier": 2}, "slow"),
+        ("/ask", {"tier": 1}, "fast"),
+        ("/m/secret", {"tier": 1}, "No matching rule found for component: /m/secret"),
+        ("/m/ask", {}, r"a route's condition looks at $.tier, which the input does not have"),
+    ],
+)
+async def test_rules_choose_the_plugin_by_the_input_and_their_lists(
+    tmp_path: Path, component: str, input: Any, end: str
+) -> None:
+    flow = {"steps": [{"id": "s", "component": component, "input": {"$input": "$"}}], "output": {"$step": "s"}}
+    async with LocalRuntime.from_config(write(tmp_path, TIERS)) as runtime:
+        outcome = await runtime.run(flow, input)
+    if isinstance(outcome, FlowResultFailed):
+        assert (outcome.error.code, outcome.error.message) == (-32202, "error routing component")
+        assert end in stack_of(outcome)[-1]["error"]
+    else:
+        assert outcome.unwrap() == end
+
+
+WAITS: dict[str, Any] = {
+    "stepTimeoutSecs": 0.05,
+    "plugins": {"p": {"type": "inprocess", "server": "stepflow_sdk_tests.runtime.components:server"}},
+    "routes": {"/{*component}": [{"plugin": "p"}]},
+}
+
+
+async def test_a_configuration_says_how_long_a_component_may_take() -> None:
+    async with LocalRuntime.from_config(WAITS) as runtime:
+        with pytest.raises(RequestTimeout, match=r"/wait_forever was not answered within 0\.05 s"):
+            await runtime.execute("/wait_forever")
+    async with LocalRuntime(config=load_config(WAITS), step_timeout=0.02) as runtime:
+        with pytest.raises(RequestTimeout, match=r"within 0\.02 s"):
+            await runtime.execute("/wait_forever")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0, "more than 0"), (-1, "a number from 0 up"), ("5s", "a number"), (True, "a number")]
+)
+def test_a_time_that_no_component_could_keep_is_refused(seconds: Any, said: str) -> None:
+    with pytest.raises(InvalidConfig, match=said):
+        load_config({**WAITS, "stepTimeoutSecs": seconds})
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("python", "upstream has no such type either; use 'stepflow'"),
+        ("grpc", "gRPC came with 0.12 and is not supported"),
+        ("http", "supported are 'builtin', 'stepflow', 'mcp', 'mock' and 'inprocess'"),
+    ],
+)
+def test_a_type_of_plugin_that_there_is_not_is_told_with_what_there_is(kind: str, said: str) -> None:
+    with pytest.raises(InvalidConfig, match=said):
+        load_config({"plugins": {"p": {"type": kind}}, "routes": {}})

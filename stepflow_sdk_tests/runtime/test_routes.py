@@ -2,7 +2,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepflow_sdk.errors import ComponentNotFound, ExpressionError, InvalidConfig
@@ -161,3 +161,61 @@ def test_a_pattern_reads_back_the_values_it_was_filled_with(one: str, rest: list
     pattern = Pattern("/x/p-{one}/{*rest}")
     values = {"one": one, "rest": "/".join(rest)}
     assert pattern.match(pattern.fill(values)) == values
+
+
+def test_all_conditions_of_a_rule_must_hold() -> None:
+    conditions = (Condition(("a",), 1), Condition(("b", 0), "x"))
+    routes = Router([Route("/{*component}", (Rule("both", conditions=conditions), Rule("rest")))])
+    assert routes.route("/c", {"a": 1, "b": ["x"]}).plugin == "both"
+    assert routes.route("/c", {"a": 2, "b": ["x"]}).plugin == "rest"
+    assert routes.route("/c", {"a": 1, "b": ["y"]}).plugin == "rest"
+    with pytest.raises(ExpressionError, match=r"\$\.b\[0\]"):
+        routes.route("/c", {"a": 1, "b": []})
+
+
+def _best(routes: list[tuple[str, list[str]]], segments: list[str]) -> str | None:
+    """What a trie gives that prefers literal text to ``{x}`` to ``{*x}`` and goes back where that leads nowhere."""
+    firsts = {rest[0] for _, rest in routes}
+
+    def order(first: str) -> tuple[int, int, str]:
+        prefix, brace, name = first.partition("{")
+        return (0 if not brace else 2 if name[0] == "*" else 1, -len(prefix), first)
+
+    for first in sorted(firsts, key=order):
+        prefix, brace, name = first.partition("{")
+        if brace and name[0] == "*":
+            rest = "/".join(segments)
+            if rest.startswith(prefix) and len(rest) > len(prefix):
+                return next(pattern for pattern, [head, *_] in routes if head == first)
+            continue
+        matches = segments[0].startswith(prefix) and len(segments[0]) > len(prefix) if brace else segments[0] == first
+        if not matches:
+            continue
+        deeper = [(pattern, rest[1:]) for pattern, rest in routes if rest[0] == first]
+        if len(segments) == 1:
+            found = next((pattern for pattern, rest in deeper if not rest), None)
+        else:
+            found = _best([(pattern, rest) for pattern, rest in deeper if rest], segments[1:])
+        if found is not None:
+            return found
+    return None
+
+
+heads = st.sampled_from(["a", "b", "ab", "{x}", "a{x}", "ab{x}"])
+tails = st.sampled_from(["a", "b", "{y}", "a{y}", "{*y}", "a{*y}", "ab{*y}"])
+texts = st.builds(lambda first, last: "/" + "/".join([*first, last]), st.lists(heads, max_size=2), tails)
+paths = st.lists(st.sampled_from(["a", "b", "ab", "aba", "c", ""]), min_size=1, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sets(texts, min_size=1, max_size=6), paths)
+def test_the_route_of_a_path_is_the_one_that_a_trie_finds(patterns: set[str], segments: list[str]) -> None:
+    # A placeholder's name counts once in a pattern, and says nothing about what it matches.
+    named = [text.replace("{x}", "{x1}", 1).replace("{x}", "{x2}") for text in patterns]
+    expected = _best([(text, text[1:].replace("x1", "x").replace("x2", "x").split("/")) for text in named], segments)
+    try:
+        found = router(*named).route("/" + "/".join(segments), None).plugin
+    except ComponentNotFound:
+        assert expected is None
+    else:
+        assert found == expected

@@ -5,7 +5,8 @@ from typing import Any
 from msgspec import Struct
 
 from stepflow_sdk.errors import BlobNotFound
-from stepflow_sdk.protocol import BlobType, ObservabilityContext
+from stepflow_sdk.protocol import ObservabilityContext
+from stepflow_sdk.runtime.blobs import BlobKind
 from stepflow_sdk.runtime.plugins.plugin import Host
 
 
@@ -33,7 +34,7 @@ class PutBlob(Struct):
     """Input of ``/put_blob``."""
 
     data: Any
-    blob_type: BlobType
+    blob_type: BlobKind
 
 
 class StoredBlob(Struct):
