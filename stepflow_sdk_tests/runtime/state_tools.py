@@ -1,0 +1,38 @@
+"""What tests of state files share."""
+
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from stepflow_sdk.flows import Flow, load_flow
+from stepflow_sdk.runtime import LocalRuntime
+from stepflow_sdk.runtime.engine import RunOptions
+
+Work = Callable[[Any], Awaitable[Any]]
+
+
+def crash_image(path: Path, name: str = "crashed.db") -> Path:
+    """What a process that was killed now would leave: the file and its log, and no index of the log."""
+    image = path.with_name(name)
+    for end in ("", "-wal"):
+        source = path.with_name(f"{path.name}{end}")
+        if source.exists():
+            shutil.copyfile(source, image.with_name(f"{name}{end}"))
+    return image
+
+
+def chain(length: int, component: str = "/work") -> dict[str, Any]:
+    """A flow of steps that each take what the one before gave: ``s0``, ``s1`` and so on."""
+    steps = [
+        {"id": f"s{n}", "component": component, "input": {"$step": f"s{n - 1}"} if n else {"$input": "$"}}
+        for n in range(length)
+    ]
+    return {"name": "chain", "steps": steps, "output": {"$step": f"s{length - 1}"}}
+
+
+async def submit(runtime: LocalRuntime, document: dict[str, Any], *inputs: Any, **options: Any) -> str:
+    """Start a run as a service would, and return its id."""
+    flow: Flow = load_flow(document)
+    await runtime.engine.store_flow(flow)
+    return await runtime.engine.submit(flow, list(inputs), RunOptions(**options))
