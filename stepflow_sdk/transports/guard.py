@@ -56,6 +56,15 @@ class _Guard:
             shell, self._shell = self._shell, None
             return shell
 
+    def leave(self) -> None:
+        """Have nothing to do with the shell of the process that this one was forked from, nor hold its pipe open."""
+        shell, self._shell = self._shell, None
+        # Whoever held the lock is not in this process.
+        self._groups, self._lock = set(), threading.Lock()
+        if shell is not None and shell.stdin is not None:
+            shell.stdin.close()
+            shell.returncode = 0  # it is not a child of this process, which must not wait for it
+
     def _start(self) -> None:
         if self._shell is not None:
             _end(self._shell)
@@ -95,6 +104,8 @@ def _end(shell: "subprocess.Popen[bytes]") -> None:
 
 
 _guard = _Guard()
+if os.name == "posix":
+    os.register_at_fork(after_in_child=_guard.leave)
 
 
 def watch(group: int) -> None:
