@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
+from stepflow_sdk.cli.engines import LOCAL, ORCHESTRATOR, add_engine, engine_of, make_engine, make_orchestrator
 from stepflow_sdk.cli.junit import as_junit
 from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, as_json, check_writable, printable, say
-from stepflow_sdk.cli.targets import make_runtime
 from stepflow_sdk.errors import InvalidDocument
 from stepflow_sdk.flows import did_you_mean, dump_yaml
 from stepflow_sdk.flows.matching import normalized, restricted
@@ -35,6 +35,7 @@ def add_arguments(parser: Parser) -> None:
     """Describe what the command takes."""
     parser.add_argument("paths", metavar="PATHS", nargs="*", help="flows, and folders of them (default: this folder)")
     add_target(parser)
+    add_engine(parser)
     group = parser.add_argument_group("what runs, and how")
     group.add_argument("--case", metavar="NAME", action="append", default=[], help="only this case; may be repeated")
     group.add_argument("--max-concurrency", metavar="N", type=_count, default=10, help="cases at once (default: 10)")
@@ -51,11 +52,13 @@ def execute(options: Options, output: Output) -> int:
     _check_junit(options.junit)
     files = _find(options)
     printer = _Printer(options, output)
-    runtime = make_runtime(options) if options.server or options.config else None
+    engine = engine_of(options)
+    has_own = options.server or options.config or engine not in (LOCAL, ORCHESTRATOR)
     reports = run_to_end(
         run_case_files(
             files,
-            runtime=runtime,
+            runtime=make_engine(options) if has_own else None,
+            make_runtime=make_orchestrator if engine == ORCHESTRATOR else None,
             names=options.case,
             max_concurrency=options.max_concurrency,
             on_file=printer.take,

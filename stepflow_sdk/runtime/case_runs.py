@@ -13,6 +13,8 @@ from stepflow_sdk.flows import MISSING, Flow
 from stepflow_sdk.flows.matching import Mismatch, match_outcome
 from stepflow_sdk.flows.values import Json
 from stepflow_sdk.runtime.case_files import Case, CaseConfig, CaseFile
+from stepflow_sdk.runtime.config import Config
+from stepflow_sdk.runtime.engines import FlowEngine
 from stepflow_sdk.runtime.local import LocalRuntime
 
 __all__ = ["CaseReport", "CaseStatus", "FileReport", "run_case_files"]
@@ -64,7 +66,8 @@ class FileReport(Struct, frozen=True):
 async def run_case_files(
     files: Iterable[CaseFile],
     *,
-    runtime: LocalRuntime | None = None,
+    runtime: FlowEngine | None = None,
+    make_runtime: Callable[[Config | None], FlowEngine] | None = None,
     names: Collection[str] = (),
     max_concurrency: int = 10,
     on_file: Callable[[FileReport], None] | None = None,
@@ -74,6 +77,7 @@ async def run_case_files(
     Args:
         files: The files, from `find_case_files`.
         runtime: What runs them, not yet started; by default each file has a runtime with its own configuration.
+        make_runtime: Makes the runtime of a configuration, or of none; by default a `LocalRuntime`.
         names: Run only cases with these names, and leave out the files without any. None of them selects all.
         max_concurrency: How many cases of a file run at once.
         on_file: Called as each file is done.
@@ -82,6 +86,7 @@ async def run_case_files(
         The reports, in the order of the files.
     """
     reports: list[FileReport] = []
+    make = make_runtime or _local
     runner = _Runner(frozenset(names), anyio.CapacityLimiter(max(max_concurrency, 1)))
 
     def add(report: FileReport) -> None:
@@ -96,7 +101,7 @@ async def run_case_files(
                 add(FileReport(file, problem=config))
             continue
         try:
-            used = LocalRuntime(config=config.load()) if runtime is None and config is not None else runtime
+            used = make(config.load()) if runtime is None and config is not None else runtime
         except InvalidConfig as error:
             for file in group:
                 add(FileReport(file, problem=_unusable(error)))
@@ -105,6 +110,10 @@ async def run_case_files(
             for file in group:
                 add(await runner.run_file(file, started))
     return reports
+
+
+def _local(config: Config | None) -> FlowEngine:
+    return LocalRuntime(config=config)
 
 
 def _config_of(file: CaseFile) -> CaseConfig | str:
@@ -128,13 +137,13 @@ class _Runner:
     def select(self, file: CaseFile) -> list[Case]:
         return [case for case in file.cases if not self.names or case.name in self.names]
 
-    async def run_file(self, file: CaseFile, runtime: LocalRuntime) -> FileReport:
+    async def run_file(self, file: CaseFile, runtime: FlowEngine) -> FileReport:
         if file.problem is not None or file.flow is None:
             return FileReport(file, problem=file.problem)
         cases = self.select(file)
         reports: dict[int, CaseReport] = {}
 
-        async def run(case: Case, flow: Flow, runtime: LocalRuntime) -> None:
+        async def run(case: Case, flow: Flow, runtime: FlowEngine) -> None:
             async with self._limiter:
                 reports[case.index] = await _run_case(case, flow, runtime)
 
@@ -144,7 +153,7 @@ class _Runner:
         return FileReport(file, tuple(reports[case.index] for case in cases))
 
 
-async def _run_case(case: Case, flow: Flow, runtime: LocalRuntime) -> CaseReport:
+async def _run_case(case: Case, flow: Flow, runtime: FlowEngine) -> CaseReport:
     started = anyio.current_time()
     try:
         result = await runtime.run(flow, case.input)

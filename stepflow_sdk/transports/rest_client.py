@@ -98,8 +98,10 @@ class RestClient:
             except TimeoutError:
                 said = "in time" if timeout is None else f"within {timeout:g} s"
                 raise RequestTimeout(f"{self.url} did not answer {method} {path} {said}") from None
+            except aiohttp.ClientConnectorError as error:
+                raise ServerLost(f"{self.url} cannot be reached: {error.strerror or error}") from None
             except aiohttp.ClientConnectionError as error:
-                if attempt == tries or isinstance(error, aiohttp.ClientConnectorError):
+                if attempt == tries:
                     raise ServerLost(f"{self.url} cannot be reached: {error or type(error).__name__}") from None
                 await asyncio.sleep(_PAUSE * attempt)
             except (aiohttp.ClientError, OSError) as error:
