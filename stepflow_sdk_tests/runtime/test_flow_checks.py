@@ -114,7 +114,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_what_is_found_is_what_happens(case: Case) -> None:
     flow = parse_flow(case.document)
     recorder = Recorder(case.outputs)

@@ -9,15 +9,15 @@ from typing import Final
 
 from stepflow_sdk.flows.types.fitting_arrays import fit_items
 from stepflow_sdk.flows.types.fitting_objects import fit_fields
-from stepflow_sdk.flows.types.fitting_scalars import fit_enumeration, fit_number, fit_text, fit_type
+from stepflow_sdk.flows.types.fitting_scalars import fit_enumeration, fit_number, fit_text, fit_type, same
 from stepflow_sdk.flows.types.parts import fields_of, items_of
-from stepflow_sdk.flows.types.schemas import is_trivial, members, resolve_reference
+from stepflow_sdk.flows.types.schemas import has_references, is_trivial, members, resolve_reference
 from stepflow_sdk.flows.types.types import Described, Either, Exactly, Never, Single, Type, Unknown, either, json_type
 from stepflow_sdk.flows.types.verdicts import FITS, Fit, Problem, Verdict, all_of, any_value, at_most
 from stepflow_sdk.flows.types.words import in_words
 from stepflow_sdk.flows.values import MISSING, Json, PathParts, is_array, is_object
 
-_MOST_STEPS: Final = 20_000
+_MOST_STEPS: Final = 10_000
 _MOST_DEPTH: Final = 64
 _TOO_LARGE: Final = "there is too much of it to be compared as a whole"
 _UNSUPPORTED: Final = ("$dynamicRef", "$recursiveRef")
@@ -75,6 +75,7 @@ class Fitter:
         self.root = root
         self._steps = 0
         self._under_way: set[tuple[int, int]] = set()
+        self._same_roots: dict[int, bool] = {}
 
     def fit(self, wanted: Json, given: Type, spot: Spot) -> Fit:  # noqa: PLR0911  # one return a kind of type
         """Compare a type with a schema."""
@@ -122,7 +123,7 @@ class Fitter:
 
     def _fit_described(self, wanted: Json, given: Described, spot: Spot) -> Fit:
         pair = (id(wanted), id(given.schema))
-        if pair in self._under_way or (given.schema is wanted and given.root is self.root):
+        if pair in self._under_way or self._is_same(wanted, given):
             # Of a type that holds itself: whatever does not fit is told where the comparison began.
             return FITS
         self._under_way.add(pair)
@@ -133,6 +134,14 @@ class Fitter:
             return self._fit_union(wanted, options, spot)
         finally:
             self._under_way.discard(pair)
+
+    def _is_same(self, wanted: Json, given: Described) -> bool:
+        """Whether both are one schema, keyword by keyword; so it fits, however little of it is understood."""
+        if not same(wanted, given.schema):
+            return False
+        if id(given.root) not in self._same_roots:
+            self._same_roots[id(given.root)] = given.root is self.root or same(given.root, self.root)
+        return self._same_roots[id(given.root)] or not has_references(wanted)
 
     def _fit_simple(self, wanted: Json, given: Type, spot: Spot) -> Fit:
         if not is_object(wanted):

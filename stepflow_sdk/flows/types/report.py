@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from stepflow_sdk.flows.diagnostics import Diagnostic
 from stepflow_sdk.flows.document import Flow
-from stepflow_sdk.flows.types.types import Never, Type, Unknown
+from stepflow_sdk.flows.types.types import Type
 from stepflow_sdk.flows.types.words import in_words
 from stepflow_sdk.flows.types.writing import SchemaWriter
 from stepflow_sdk.flows.values import Json, is_object
@@ -56,16 +56,15 @@ class TypeReport:
         writer = SchemaWriter(self.flow.schemas)
         properties = dict(_object(own.get("properties")))
         steps = _object(properties.get("steps"))
-        inferred = {
-            step.id: writer.schema(step.output)
-            for step in self.steps.values()
-            if not step.is_declared and not isinstance(step.output, (Unknown, Never))
-        }
+        inferred: dict[str, Json] = {}
+        for step in self.steps.values():
+            if not step.is_declared and not isinstance(schema := writer.schema(step.output), bool):
+                inferred[step.id] = schema
         if inferred:
             declared = _object(steps.get("properties"))
             properties["steps"] = {"type": "object", **steps, "properties": {**declared, **inferred}}
-        if properties.get("output") is None and not isinstance(self.output, (Unknown, Never)):
-            properties["output"] = writer.schema(self.output)
+        if properties.get("output") is None and not isinstance(schema := writer.schema(self.output), bool):
+            properties["output"] = schema
         if not properties:
             return document
         schemas: dict[str, Json] = {"type": "object", **own, "properties": properties}

@@ -23,10 +23,12 @@ from stepflow_sdk.flows.values import MISSING, Json, Missing, is_array, is_objec
 
 _MOST_ALTERNATIVES: Final = 64
 _MOST_HOPS: Final = 24
+_MOST_LOOKED_AT: Final = 300
 
 _ANYTHING: Final[Mapping[str, Json]] = {}
 _LARGER: Final = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
 _SMALLER: Final = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
+_REFERENCES: Final = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 _NUMBERS: Final = frozenset({"integer", "number"})
 _OF_ITEMS: Final = ("items", "prefixItems", "additionalItems")
 _WITHOUT_MEANING: Final = frozenset(
@@ -38,7 +40,7 @@ _WITHOUT_MEANING: Final = frozenset(
 def members(type: Described) -> tuple[Type, ...]:
     """The simple types that a schema is the union of: `Exactly`, `Single`, `Unknown`; none when it allows nothing."""
     found: list[Type] = []
-    for alternative in _alternatives(type.schema, type.root, 0):
+    for alternative in _Alternatives(type.root).of(type.schema, 0):
         found += _simple(alternative, type)
     if len(found) > _MOST_ALTERNATIVES:
         return (Unknown(type.place),)
@@ -72,6 +74,13 @@ def is_trivial(schema: Json, root: Json) -> bool:
     return False
 
 
+def has_references(schema: Json) -> bool:
+    """Whether a schema depends on the document that it stands in."""
+    if is_object(schema):
+        return any(key in _REFERENCES or has_references(value) for key, value in schema.items())
+    return is_array(schema) and any(has_references(part) for part in schema)
+
+
 def resolve_reference(root: Json, reference: Json) -> Json | Missing:
     """What ``$ref`` stands for: a JSON pointer into the same document; `MISSING` for anything else."""
     if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
@@ -91,24 +100,32 @@ def resolve_reference(root: Json, reference: Json) -> Json | Missing:
 # ---- taking apart -----------------------------------------------------------------------------------------------
 
 
-def _alternatives(schema: Json, root: Json, hops: int) -> list[Mapping[str, Json]]:
-    """The schema as a union of schemas without ``$ref`` and combinations."""
-    if schema is False:
-        return []
-    if not is_object(schema) or hops > _MOST_HOPS:
-        return [_ANYTHING]
-    rest = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "anyOf", "oneOf")}
-    found: list[Mapping[str, Json]] = [rest]
-    if "$ref" in schema:
-        target = resolve_reference(root, schema["$ref"])
-        found = _product(found, [_ANYTHING] if target is MISSING else _alternatives(target, root, hops + 1))
-    for part in _list(schema.get("allOf")):
-        found = _product(found, _alternatives(part, root, hops + 1))
-    for key in ("anyOf", "oneOf"):
-        if key in schema:
-            union = [one for part in _list(schema[key]) for one in _alternatives(part, root, hops + 1)]
-            found = _product(found, union)
-    return found
+class _Alternatives:
+    """Takes schemas of one document apart, as far as it is worth the time."""
+
+    def __init__(self, root: Json) -> None:
+        self._root = root
+        self._looked_at = 0
+
+    def of(self, schema: Json, hops: int) -> list[Mapping[str, Json]]:
+        """The schema as a union of schemas without ``$ref`` and combinations."""
+        self._looked_at += 1
+        if schema is False:
+            return []
+        if not is_object(schema) or hops > _MOST_HOPS or self._looked_at > _MOST_LOOKED_AT:
+            return [_ANYTHING]
+        rest = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "anyOf", "oneOf")}
+        found: list[Mapping[str, Json]] = [rest]
+        if "$ref" in schema:
+            target = resolve_reference(self._root, schema["$ref"])
+            found = _product(found, [_ANYTHING] if target is MISSING else self.of(target, hops + 1))
+        for part in _list(schema.get("allOf")):
+            found = _product(found, self.of(part, hops + 1))
+        for key in ("anyOf", "oneOf"):
+            if key in schema:
+                union = [one for part in _list(schema[key]) for one in self.of(part, hops + 1)]
+                found = _product(found, union)
+        return found
 
 
 def _product(ones: Iterable[Mapping[str, Json]], others: Iterable[Mapping[str, Json]]) -> list[Mapping[str, Json]]:

@@ -8,6 +8,8 @@ from stepflow_sdk.flows.values import Json, PathParts, is_object
 
 JSON_TYPES: Final = ("null", "boolean", "integer", "number", "string", "array", "object")
 
+_MOST_MEMBERS: Final = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
@@ -110,11 +112,13 @@ Type: TypeAlias = Unknown | Never | Exactly | Record | Sequence | Either | Descr
 
 
 def either(*types: Type, place: PathParts | None = None) -> Type:
-    """The union of types, as flat as it can be."""
+    """The union of types, as flat as it can be; of very many types it is `Unknown`."""
     found: list[Type] = []
     for member in _flattened(types):
         if not isinstance(member, Never) and not any(_same(member, other) for other in found):
             found.append(member)
+        if len(found) > _MOST_MEMBERS:
+            return Unknown(place)
     if not found:
         return Never(place)
     return found[0] if len(found) == 1 else Either(tuple(found), place)

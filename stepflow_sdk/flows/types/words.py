@@ -9,6 +9,7 @@ from stepflow_sdk.flows.values import Json, describe, is_array, is_object
 
 _MOST_TOLD: Final = 5
 _DEPTH: Final = 2
+_ANYTHING: Final = "any value"
 _KINDS: Final = {
     "string": "a string",
     "integer": "an integer",
@@ -22,7 +23,7 @@ def in_words(type: Type, depth: int = _DEPTH) -> str:  # noqa: PLR0911  # one re
     """A type as part of a sentence, such as ``a string or null``; long ones are cut short."""
     match type:
         case Unknown():
-            return "any value"
+            return _ANYTHING
         case Never():
             return "no value"
         case Exactly():
@@ -41,6 +42,8 @@ def in_words(type: Type, depth: int = _DEPTH) -> str:  # noqa: PLR0911  # one re
 
 def _union(types: Iterable[Type], depth: int) -> str:
     told = list(dict.fromkeys(in_words(type, depth) for type in types))
+    if _ANYTHING in told:
+        return _ANYTHING
     if {"true", "false"} <= {*told}:
         told = [word for word in told if word != "false"]
         told[told.index("true")] = "a boolean"

@@ -31,9 +31,17 @@ class SchemaWriter:
         own: Json = home.get("$defs") if is_object(home) else None
         self.definitions: dict[str, Json] = dict(own) if is_object(own) else {}
         self._names: dict[tuple[int, str], str] = {}
+        self._unwritten: list[tuple[str, Json, Json]] = []
 
-    def schema(self, type: Type) -> Json:  # noqa: PLR0911  # one return a type
+    def schema(self, type: Type) -> Json:
         """The schema of a type; true for any value and false for none."""
+        schema = self._schema(type)
+        while self._unwritten:
+            name, target, root = self._unwritten.pop()
+            self.definitions[name] = self._copy(target, root)
+        return schema
+
+    def _schema(self, type: Type) -> Json:  # noqa: PLR0911  # one return a type
         match type:
             case Unknown():
                 return True
@@ -42,15 +50,16 @@ class SchemaWriter:
             case Exactly():
                 return {"const": type.value}
             case Record():
-                properties = {name: self.schema(inner) for name, inner in type.fields.items()}
+                properties = {name: self._schema(inner) for name, inner in type.fields.items()}
                 required = list(type.fields)
                 return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
             case Sequence():
-                first = [self.schema(item) for item in type.items]
+                first = [self._schema(item) for item in type.items]
                 prefix = {"prefixItems": first} if first else {}
                 return {"type": "array", **prefix, "items": False, "minItems": len(first)}
             case Either():
-                return {"anyOf": [self.schema(member) for member in type.members]}
+                options = [self._schema(member) for member in type.members]
+                return True if any(option is True for option in options) else {"anyOf": options}
             case Described():
                 return self._copy(type.schema, type.root)
             case Single():
@@ -84,9 +93,9 @@ class SchemaWriter:
         if key not in self._names:
             name = self._free_name(str(reference).rpartition("/")[2].replace("~1", "_").replace("~0", "_"))
             self._names[key] = name
-            # Known before it is written, for it may hold itself.
+            # Written when there is time for it, for it may hold itself, or a long row of others.
             self.definitions[name] = True
-            self.definitions[name] = self._copy(target, root)
+            self._unwritten.append((name, target, root))
         return f"#/$defs/{self._names[key]}"
 
     def _free_name(self, wanted: str) -> str:

@@ -17,7 +17,7 @@ def described(schema: Any) -> Described:
 
 
 @given(schemas(), VALUES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_value_is_judged_as_the_referee_judges_it(schema: Any, value: Any) -> None:
     verdict = fit(described(schema), Exactly(value)).verdict
     if is_valid(schema, value):
@@ -27,7 +27,7 @@ def test_a_value_is_judged_as_the_referee_judges_it(schema: Any, value: Any) -> 
 
 
 @given(schemas(), schemas(), st.lists(VALUES, max_size=8))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_what_is_said_of_a_schema_holds_for_its_values(wanted: Any, offered: Any, values: list[Any]) -> None:
     verdict = fit(described(wanted), described(offered)).verdict
     for value in values:
@@ -36,7 +36,7 @@ def test_what_is_said_of_a_schema_holds_for_its_values(wanted: Any, offered: Any
 
 
 @given(schemas(), st.lists(VALUES, max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_a_schema_allows_is_never_refused_by_the_same_schema(schema: Any, values: list[Any]) -> None:
     verdict = fit(described(schema), described(copy.deepcopy(schema))).verdict
     if any(is_valid(schema, value) for value in values):
@@ -44,6 +44,6 @@ def test_what_a_schema_allows_is_never_refused_by_the_same_schema(schema: Any, v
 
 
 @given(PLAIN)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_components_report_fits_itself(schema: Any) -> None:
     assert fit(described(schema), described(copy.deepcopy(schema))).verdict is Verdict.FITS
