@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from stepflow_sdk.errors import InvalidConfig, InvalidDocument, InvalidValue
 from stepflow_sdk.flows import Document, did_you_mean, is_mock_behaviors, parse_path, read_document
-from stepflow_sdk.flows.values import PathParts, plain
+from stepflow_sdk.flows.values import PathParts
 from stepflow_sdk.runtime.config import Config, InProcessConfig, PluginConfig
 from stepflow_sdk.runtime.config_builtin import read_builtin
 from stepflow_sdk.runtime.config_fields import Fields
@@ -16,6 +16,7 @@ from stepflow_sdk.runtime.config_mock import read_mock
 from stepflow_sdk.runtime.config_retry import read_retry
 from stepflow_sdk.runtime.config_stepflow import read_stepflow
 from stepflow_sdk.runtime.config_storage import read_state
+from stepflow_sdk.runtime.given import given_json
 from stepflow_sdk.runtime.routes import Condition, Route, Router, Rule
 
 __all__ = ["CONFIG_NAMES", "find_config", "load_config"]
@@ -96,7 +97,7 @@ def load_config(
 def _read(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Document | None, Any]:
     try:
         if isinstance(source, Mapping):
-            return None, plain(source)
+            return None, given_json(source, "the configuration")
         document = read_document(source, value_keys=is_mock_behaviors)
     except (InvalidDocument, InvalidValue) as error:
         raise InvalidConfig(str(error)) from None

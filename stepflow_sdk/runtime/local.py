@@ -12,7 +12,6 @@ import msgspec
 
 from stepflow_sdk.errors import BlobNotFound, DefinitionError, InvalidValue
 from stepflow_sdk.flows import Diagnostic, Flow, TypeReport, load_flow, require_runnable
-from stepflow_sdk.flows.values import plain
 from stepflow_sdk.protocol import BlobId, BlobType, FlowResult, FlowResultSuccess, ObservabilityContext
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.assembly import Assembly, Server, from_config, from_servers
@@ -25,6 +24,7 @@ from stepflow_sdk.runtime.config_loader import load_config
 from stepflow_sdk.runtime.engine import DEFAULT_MAX_CONCURRENCY, Engine, RunOptions
 from stepflow_sdk.runtime.events import Observer, guarded
 from stepflow_sdk.runtime.flow_checks import check_routes, check_types
+from stepflow_sdk.runtime.given import given_inputs, given_json
 from stepflow_sdk.runtime.listing import list_components
 from stepflow_sdk.runtime.ordering import InOrder
 from stepflow_sdk.runtime.plugins.plugin import Host
@@ -202,7 +202,7 @@ class LocalRuntime:
         """
         self._require_running()
         path = component if component.startswith("/") else f"/{component}"
-        return await self._caller.call(path, plain(input), ObservabilityContext(run_id=run_id or str(uuid.uuid4())))
+        return await self._caller.call(path, given_json(input, "input"), ObservabilityContext(run_id=run_id or str(uuid.uuid4())))
 
     async def run(
         self,
@@ -259,7 +259,7 @@ class LocalRuntime:
         """
         loaded = await self._prepare(flow, inputs)
         options = _options(variables, overrides, max_concurrency, run_id)
-        items = [plain(input) for input in inputs] if isinstance(inputs, Sequence) else map(plain, inputs)
+        items = list(given_inputs(inputs)) if isinstance(inputs, Sequence) else given_inputs(inputs)
         return [_owned(result) for result in await self._engine.run(loaded, items, options, flow_id=loaded.id)]
 
     async def run_stream(
@@ -293,7 +293,7 @@ class LocalRuntime:
         loaded = await self._prepare(flow, inputs)
         options = _options(variables, overrides, max_concurrency, run_id)
         in_order = InOrder(lambda result: on_outcome(_owned(result)))
-        await self._engine.run_each(loaded, map(plain, inputs), options, in_order, flow_id=loaded.id)
+        await self._engine.run_each(loaded, given_inputs(inputs), options, in_order, flow_id=loaded.id)
         return in_order.failed
 
     async def resume(
@@ -321,7 +321,7 @@ class LocalRuntime:
         Raises:
             InvalidValue: The value is not JSON.
         """
-        return await self._blobs.put(plain(data), BlobType(type))
+        return await self._blobs.put(given_json(data, "data"), BlobType(type))
 
     async def get_blob(self, blob_id: str) -> Any:
         """The data of a blob.
@@ -413,8 +413,8 @@ def _options(
     run_id: str | None,
 ) -> RunOptions:
     return RunOptions(
-        variables={} if variables is None else plain(variables),
-        overrides=None if overrides is None else plain(overrides),
+        variables={} if variables is None else given_json(variables, "variables"),
+        overrides=None if overrides is None else given_json(overrides, "overrides"),
         max_concurrency=max_concurrency,
         run_id=run_id,
     )
