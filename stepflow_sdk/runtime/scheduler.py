@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,6 +25,9 @@ __all__ = ["Job", "Scheduler"]
 _TURNS = 64
 """After so many steps a worker lets everything else on the event loop have a turn."""
 
+
+_MOST_UNTOLD = 1000
+"""After so many events a worker waits until what they tell of is safe."""
 
 _WINDOW = 1000
 """Of inputs that come one by one, so many are under way at once: an item that takes long holds up the outcomes of those
@@ -74,7 +77,7 @@ class Scheduler:
         self._caller = caller
         self._store = store
         self._observe = observer
-        self._untold: list[RunEvent] = []
+        self._untold: list[RunEvent | _Result] = []
         self._ready: list[tuple[int, int, Item]] = []
         self._active: dict[int, Item] = {}
         self._stored: dict[int, Mapping[str, StepRecord]] = {}
@@ -97,7 +100,9 @@ class Scheduler:
             raise _first(group) from None
         for item in list(self._active.values()):
             item.give_up()
-            await self._end_item(item)
+            self._end_item(item)
+        if self._untold:
+            await self._sync()
 
     async def _work(self) -> None:
         while await self._find_work():
@@ -136,7 +141,7 @@ class Scheduler:
         self._active[index] = item
         if pending.steps:
             self._stored[index] = {step.step_id: step for step in pending.steps}
-        await self._after(item, item.start())
+        self._after(item, item.start())
 
     async def _call(self, item: Item, index: int) -> None:
         job = self._job
@@ -163,10 +168,10 @@ class Scheduler:
                 job.run_id, item.index, step.id, step.component, status, seconds, failure, reason, attempt
             )
             self._tell(event)
-        await self._after(item, item.settle(index, outcome))
+        self._after(item, item.settle(index, outcome))
         await self._take_turns()
 
-    async def _after(self, item: Item, ready: list[int]) -> None:
+    def _after(self, item: Item, ready: list[int]) -> None:
         if item.index in self._stored:
             ready = replay(item, ready, self._stored[item.index], self._job.plan)
         for index in ready:
@@ -174,7 +179,7 @@ class Scheduler:
         if item.ended_early:
             self._write_ended_early(item)
         if item.done:
-            await self._end_item(item)
+            self._end_item(item)
 
     def _write_ended_early(self, item: Item) -> None:
         ended, item.ended_early = item.ended_early, []
@@ -190,7 +195,7 @@ class Scheduler:
             if self._observe is not None:
                 self._tell(StepEnded(run_id, item.index, step.id, step.component, status, 0.0, failure, reason, 0))
 
-    async def _end_item(self, item: Item) -> None:
+    def _end_item(self, item: Item) -> None:
         if self._active.pop(item.index, None) is None:
             return  # another worker has ended its last step at the same time
         self._stored.pop(item.index, None)
@@ -201,35 +206,48 @@ class Scheduler:
         self._store.end_item(self._job.run_id, record)
         if self._observe is not None:
             self._tell(ItemEnded(self._job.run_id, item.index, result))
-        await self._sync()
-        self._job.on_result(item.index, result)
+        self._tell(_Result(item.index, result))
 
-    def _tell(self, event: RunEvent) -> None:
+    def _tell(self, told: "RunEvent | _Result") -> None:
+        """Tell of what was written: at once where it is safe already, else behind the next `_sync`."""
         if self._store.durable:
-            self._untold.append(event)
+            self._untold.append(told)
+        else:
+            self._tell_now(told)
+
+    def _tell_now(self, told: "RunEvent | _Result") -> None:
+        if isinstance(told, _Result):
+            self._job.on_result(told.item, told.result)
         elif self._observe is not None:
-            self._observe(event)
+            self._observe(told)
 
     async def _sync(self) -> None:
-        """Wait until what was written is safe, then tell the observer of it."""
+        """Wait until what was written is safe, then tell of it."""
+        untold, self._untold = self._untold, []
         waiting = self._store.sync()
-        if waiting is None:
-            return
-        events, self._untold = self._untold, []
-        await waiting
-        if self._observe is not None:
-            for event in events:
-                self._observe(event)
+        if waiting is not None:
+            await waiting
+        for told in untold:
+            self._tell_now(told)
 
     async def _take_turns(self) -> None:
         # Components that answer at once, and items without steps, would otherwise keep the loop to themselves.
         self._turn += 1
         if self._turn % _TURNS == 0:
             await asyncio.sleep(0)
+            if len(self._untold) > _MOST_UNTOLD:
+                await self._sync()  # items without steps wait for nothing else
 
     async def _write_start(self, record: StepRecord) -> None:
         self._store.write_step(self._job.run_id, record)
         await self._sync()
+
+
+class _Result(NamedTuple):
+    """The outcome of an item, for whoever started the run."""
+
+    item: int
+    result: FlowResult
 
 
 def _first(error: Exception) -> Exception:
