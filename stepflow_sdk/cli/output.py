@@ -15,7 +15,7 @@ from stepflow_sdk.errors import WireError
 from stepflow_sdk.flows import dump_yaml
 from stepflow_sdk.flows.values import is_array, is_object
 
-__all__ = ["Output", "as_json", "as_yaml", "check_writable", "explain", "printable", "say"]
+__all__ = ["Output", "as_json", "as_yaml", "check_writable", "explain", "printable", "replace_file", "say"]
 
 _YAML = (".yaml", ".yml")
 # Texts come from flows and servers: what would move the cursor or the colours of a terminal is not written.
@@ -99,7 +99,7 @@ class Output:
         if file is None:
             self.write(text)
         else:
-            _replace(Path(file), text)
+            replace_file(Path(file), text)
 
 
 def as_json(value: Any) -> str:
@@ -126,23 +126,29 @@ def check_writable(file: str | None) -> None:
         raise UsageError(f"--output {file}: its directory does not exist")
 
 
-def _replace(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+def replace_file(file: Path, text: str, flag: str = "--output") -> None:
+    """Write a file whole or not at all; one that is there keeps its permissions.
+
+    Raises:
+        UsageError: The file cannot be written; the message starts with the flag that named it.
+    """
     try:
         if file.exists() and not file.is_file():
             file.write_text(text, "utf-8")
             return
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.absolute().parent, delete=False) as stream:
-            stream.write(text)
+        file = file.resolve()
+        mode = file.stat().st_mode & 0o777 if file.exists() else 0o666 & ~_umask()
+        with tempfile.NamedTemporaryFile("wb", dir=file.parent, delete=False) as stream:
+            stream.write(text.encode())
         temporary = Path(stream.name)
         try:
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(mode)
             temporary.replace(file)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise UsageError(f"--output {file}: cannot be written: {error.strerror or error}") from None
+        raise UsageError(f"{flag} {file}: cannot be written: {error.strerror or error}") from None
 
 
 def _umask() -> int:

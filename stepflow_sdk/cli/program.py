@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "runs": "list the runs of a state file, or print the outcomes of one",
     "recover": "copy what is sound of a damaged state file",
     "test": "run the test cases that flows carry",
+    "upgrade": "rewrite a flow of 0.7 or 0.8 in the language of 0.9",
     "visualize": "draw a flow as SVG, Mermaid or DOT",
 }
 _HELP: Final = """\

@@ -2,23 +2,22 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from stepflow_sdk.flows.canonical import canonical_json
 from stepflow_sdk.flows.json_text import parse_json
 from stepflow_sdk.flows.source import Document, unreadable
 from stepflow_sdk.flows.values import Json, is_mock_behaviors
 from stepflow_sdk.flows.yaml_dump import dump_yaml
+from stepflow_sdk.flows.yaml_spans import Span, read_spans
 from stepflow_sdk.flows.yaml_text import parse_yaml
 
-__all__ = ["replace_outputs"]
+__all__ = ["json_text", "replace_outputs"]
 
 # JSON allows these in a string as they are; in YAML they are line breaks or not text at all.
 _NOT_IN_YAML: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-_KEEPS: Final = re.compile(r"[|>][0-9]?\+")
 _INDENT: Final = re.compile(r"\n([ \t]+)\S")
 
 
@@ -46,31 +45,20 @@ def replace_outputs(text: str, outputs: Mapping[int, Json], *, is_json: bool) ->
     for index, output in outputs.items():
         # A copy for each case: two of them may be one object, by an alias.
         wanted["test"]["cases"][index] = {**wanted["test"]["cases"][index], "output": output}
-    changed = _json_text(body, wanted) if is_json else _yaml_text(body, outputs)
+    changed = json_text(body, wanted) if is_json else _yaml_text(body, outputs)
     if canonical_json(read(changed).value) != canonical_json(wanted):
         raise unreadable("the outputs of its cases cannot be replaced without changing something else", file=None)
     return mark + changed
 
 
-def _json_text(text: str, value: Json) -> str:
+def json_text(text: str, value: Json) -> str:
+    """Write a value as JSON, with the indentation that a text has."""
     indent = _INDENT.search(text)
     written = json.dumps(value, ensure_ascii=False, indent=indent[1] if indent else None)
     return written + ("\n" if text.endswith("\n") else "")
 
 
 # ---- YAML ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Span:
-    """Where a value stands in a text: from its first character to behind its last."""
-
-    start: int
-    end: int
-    column: int = 0
-    is_block: bool = False
-    fields: dict[str, tuple["_Span", "_Span"]] = field(default_factory=dict[str, Any])
-    items: list["_Span"] = field(default_factory=list["_Span"])
 
 
 class _Edit(NamedTuple):
@@ -80,7 +68,7 @@ class _Edit(NamedTuple):
 
 
 def _yaml_text(text: str, outputs: Mapping[int, Json]) -> str:
-    root = _spans(text)
+    root = read_spans(text)
     test = root.fields.get("test", (None, root))[1]
     cases = test.fields.get("cases", (None, test))[1].items
     edits: list[_Edit] = []
@@ -94,7 +82,7 @@ def _yaml_text(text: str, outputs: Mapping[int, Json]) -> str:
     return text
 
 
-def _edit(text: str, case: _Span, output: Json) -> _Edit:
+def _edit(text: str, case: Span, output: Json) -> _Edit:
     """What sets the output of one case."""
     there = case.fields.get("output")
     if not case.is_block:
@@ -116,50 +104,3 @@ def _edit(text: str, case: _Span, output: Json) -> _Edit:
     end = text.find("\n", last)
     end = len(text) if end < 0 else end - (text[end - 1] == "\r")
     return _Edit(end, end, line_break + " " * column + block)
-
-
-def _spans(text: str) -> _Span:
-    import yaml
-
-    # The loader in Python, because the marks of the one in C count bytes in some versions.
-    events = (
-        event
-        for event in yaml.parse(text, Loader=yaml.SafeLoader)
-        if not isinstance(event, (yaml.StreamStartEvent, yaml.DocumentStartEvent))
-    )
-    try:
-        return _span(next(events), events, text)
-    except yaml.YAMLError as error:
-        raise unreadable(f"cannot be updated: {' '.join(str(error).split())[:200]}", file=None) from None
-
-
-def _span(event: Any, events: Iterator[Any], text: str) -> _Span:
-    span = _Span(event.start_mark.index, event.end_mark.index, event.start_mark.column)
-    kind = type(event).__name__
-    if kind == "MappingStartEvent":
-        for inner in _until("MappingEndEvent", events, span):
-            key = _span(inner, events, text)
-            span.fields[getattr(inner, "value", "")] = (key, _span(next(events), events, text))
-        parts: Iterable[_Span] = [value for _, value in span.fields.values()]
-    elif kind == "SequenceStartEvent":
-        for inner in _until("SequenceEndEvent", events, span):
-            span.items.append(_span(inner, events, text))
-        parts = span.items
-    else:
-        # A block scalar ends where the next thing begins; the empty lines between are its own only if it keeps them.
-        if not _KEEPS.match(text, span.start):
-            span.end = max(span.start, len(text[span.start : span.end].rstrip()) + span.start)
-        return span
-    span.is_block = not event.flow_style
-    if span.is_block:
-        # The parser ends a block behind the comments that follow it.
-        span.end = max((part.end for part in parts), default=span.start)
-    return span
-
-
-def _until(end: str, events: Iterator[Any], span: _Span) -> Iterator[Any]:
-    for event in events:
-        if type(event).__name__ == end:
-            span.end = event.end_mark.index
-            return
-        yield event

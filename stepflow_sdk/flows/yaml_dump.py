@@ -1,11 +1,12 @@
 """Writes JSON values as YAML that `parse_yaml`, and upstream's reader, read back to the same value."""
 
 import re
+import sys
 from functools import cache
 from typing import Any, Final
 
 from stepflow_sdk.flows.canonical import format_float
-from stepflow_sdk.flows.values import Json, plain
+from stepflow_sdk.flows.values import Json, ValueKey, plain
 from stepflow_sdk.flows.yaml_scalars import read_scalar
 
 _TAG: Final = "tag:yaml.org,2002:"
@@ -26,6 +27,21 @@ def dump_yaml(value: Json) -> str:
         plain(value), Dumper=_dumper(), sort_keys=False, allow_unicode=True, default_flow_style=False, width=110
     )
     return text
+
+
+def flow_yaml(value: Json) -> str:
+    """Write a JSON value as YAML in one line.
+
+    Raises:
+        InvalidValue: The value is not JSON.
+    """
+    import yaml
+
+    text: str = yaml.dump(
+        plain(value), Dumper=_dumper(), sort_keys=False, allow_unicode=True, default_flow_style=True, width=sys.maxsize
+    )
+    # Behind a scalar the library writes that the document ends.
+    return text.removesuffix("...\n").rstrip("\n")
 
 
 @cache
@@ -51,6 +67,11 @@ def _dumper() -> Any:
             untyped: Any = self
             return untyped.represent_scalar(f"{_TAG}str", data, style='"' if _BREAKS.search(data) else None)
 
+        def represent_value_key(self, data: ValueKey) -> Any:
+            untyped: Any = self
+            return untyped.represent_data(data.value)
+
+    Dumper.add_representer(ValueKey, Dumper.represent_value_key)
     Dumper.add_representer(str, Dumper.represent_text)
     Dumper.add_representer(float, Dumper.represent_finite)
     return Dumper
