@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 STRANGE: list[Any] = [
     None, True, False, 0, -1, 1.5, 2**70, float("nan"), "", " ", "$", "$x", "$[", "/", "{", "${", "x" * 500, "é\n",
-    "\ud800", [], {}, [[]], [None], {"": 1}, {"a": {"b": []}}, {1: 2}, {"$step": 1}, {"$step": "nobody"}, {"$input": "$["},
+    "\ud800", [], {}, [[]], [None], {"": 1}, {"a": {"b": []}}, {1: 2}, {"$step": 1}, {"$step": "nobody"},
+    {"$input": "$["},
     {"$input": []}, {"$coalesce": 1}, {"$if": 1}, {"$variable": []}, {"$from": {"step": "a"}},
     {"$literal": {"$step": 1}}, b"bytes",
 ]  # fmt: skip
