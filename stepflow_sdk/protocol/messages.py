@@ -98,6 +98,19 @@ class ComponentInfoResult(Struct):
     info: ComponentInfo
 
 
+class ComponentInferSchemaParams(Struct):
+    """``components/infer_schema``, of 0.9 and later alone, where a server need not serve it."""
+
+    component: Component
+    input_schema: Schema
+
+
+class ComponentInferSchemaResult(Struct, omit_defaults=True):
+    """Answer to ``components/infer_schema``; without a schema where the server cannot tell."""
+
+    output_schema: Schema | None = None
+
+
 class ComponentExecuteParams(Struct):
     """``components/execute``; ``attempt`` counts from 1."""
 

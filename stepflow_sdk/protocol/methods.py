@@ -31,6 +31,10 @@ def _method(name: str, served_by: str, params: type[msgspec.Struct], result: typ
 INITIALIZE = _method("initialize", "server", messages.InitializeParams, messages.InitializeResult)
 LIST = _method("components/list", "server", messages.ComponentListParams, messages.ListComponentsResult)
 INFO = _method("components/info", "server", messages.ComponentInfoParams, messages.ComponentInfoResult)
+INFER_SCHEMA = _method(
+    "components/infer_schema", "server", messages.ComponentInferSchemaParams, messages.ComponentInferSchemaResult
+)
+"""What a runtime may ask servers of 0.9 and later; it is no part of the protocol that is served here."""
 EXECUTE = _method("components/execute", "server", messages.ComponentExecuteParams, messages.ComponentExecuteResult)
 GET_BLOB = _method("blobs/get", "runtime", messages.GetBlobParams, messages.GetBlobResult)
 PUT_BLOB = _method("blobs/put", "runtime", messages.PutBlobParams, messages.PutBlobResult)

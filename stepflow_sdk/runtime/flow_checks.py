@@ -1,7 +1,7 @@
 """Checks of flows that need to know the components: routes, and types."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from stepflow_sdk.errors import ComponentNotFound, InvalidConfig
 from stepflow_sdk.flows import (
@@ -14,9 +14,11 @@ from stepflow_sdk.flows import (
     type_questions,
 )
 from stepflow_sdk.flows.diagnostics import Reporter
+from stepflow_sdk.flows.values import is_object
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.listing import components_by_plugin
 from stepflow_sdk.runtime.plugins.plugin import Plugin
+from stepflow_sdk.runtime.plugins.remote import RemotePlugin
 from stepflow_sdk.runtime.routes import Pattern, Router, Target
 
 __all__ = ["check_routes", "check_types"]
@@ -59,6 +61,9 @@ async def check_types(flow: Flow, router: Router, plugins: Mapping[str, Plugin],
             report: TypeReport = done.value
             return report
         answer = _answer(question, router, listed)
+        if answer is not None and answer.problem is None:
+            inferred = await _inferred(question, router, plugins)
+            answer = answer if inferred is None else answer._replace(output=inferred)
 
 
 def _targets(router: Router, component: str) -> list[Target]:
@@ -83,6 +88,19 @@ def _answer(
         problem = f"plugin {target.plugin!r} has no component {target.component[:60]!r}; {hint}"
         return ComponentSchemas(problem=problem)
     return ComponentSchemas(info.input_schema, info.output_schema)
+
+
+async def _inferred(
+    question: ComponentQuestion, router: Router, plugins: Mapping[str, Plugin]
+) -> dict[str, Any] | None:
+    """What the server says of the output for this very input, which may be more than it says of the component."""
+    (target,) = router.targets(question.component)
+    plugin = plugins[target.plugin]
+    if not isinstance(plugin, RemotePlugin):
+        return None
+    schema = question.input_schema
+    # On the wire a schema is an object.
+    return await plugin.infer_schema(target.component, schema if is_object(schema) else {} if schema else {"not": {}})
 
 
 def _find(component: str, listed: list[ComponentInfo]) -> ComponentInfo | None:

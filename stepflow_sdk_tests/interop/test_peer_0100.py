@@ -33,6 +33,15 @@ def test_the_components_of_the_peer_are_listed(runtime: BlockingRuntime) -> None
     assert listed["/order"].input_schema is not None
 
 
+def test_a_flow_is_checked_against_what_the_peer_reports_and_infers(runtime: BlockingRuntime) -> None:
+    order = {"id": "o", "component": "/order", "input": {"item": "nail", "quantity": "three"}}
+    report = runtime.check_types({"steps": [order], "output": {"$step": "o", "path": "$.total.net"}})
+    assert [(found.code, found.path) for found in report.diagnostics] == [
+        (2100, "$.steps[0].input.quantity"),
+        (2101, "$.output"),
+    ]
+
+
 def test_a_component_of_the_peer_takes_and_returns_typed_values(runtime: BlockingRuntime) -> None:
     assert runtime.execute("/order", {"item": "nail", "quantity": 3}) == {"text": "3 x nail", "total": 21}
 

@@ -45,6 +45,12 @@ def test_the_components_of_the_peer_are_listed_with_their_schemas(runtime: Block
     assert not Draft202012Validator(schema).is_valid({"item": "nail", "quantity": "3"})
 
 
+def test_a_flow_is_checked_against_what_the_peer_reports(runtime: BlockingRuntime) -> None:
+    order = {"id": "o", "component": "/order", "input": {"item": "nail", "quantity": "three"}}
+    report = runtime.check_types({"steps": [order], "output": {"$step": "o"}})
+    assert [(found.code, found.path) for found in report.diagnostics] == [(2100, "$.steps[0].input.quantity")]
+
+
 def test_a_component_of_the_peer_takes_and_returns_typed_values(runtime: BlockingRuntime) -> None:
     assert runtime.execute("/order", {"item": "nail", "quantity": 3}) == {"text": "3 x nail", "total": 21}
 

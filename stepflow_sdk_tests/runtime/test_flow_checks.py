@@ -16,6 +16,7 @@ from stepflow_sdk.runtime import LocalRuntime
 from stepflow_sdk.runtime.config_checks import check_config
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
 from stepflow_sdk_tests.flows.types.schemas import NAMES, PLAIN, VALUES, is_valid, samples
+from stepflow_sdk_tests.transports.scripted_http import Exchange, scripted
 
 # ---- against runs -------------------------------------------------------------------------------------------------
 
@@ -228,6 +229,60 @@ def test_a_component_without_a_route_is_an_error() -> None:
     ]
     assert "every rule of the route" in told[0].formatted
     assert "did you mean '/builtin/eval'?" in told[1].formatted
+
+
+# ---- servers that infer schemas -----------------------------------------------------------------------------------
+
+
+class Inferring:
+    """A server of 0.9 whose component gives back what it takes, and says so; or one that does not know the question."""
+
+    def __init__(self, *, knows: bool) -> None:
+        self.asked: list[Any] = []
+        self._knows = knows
+
+    async def answer(self, exchange: Exchange) -> None:
+        message = exchange.json
+        result: Any = None
+        match message["method"]:
+            case "initialize":
+                result = {"server_protocol_version": 1}
+            case "initialized":
+                return await exchange.reply(b"", 202)
+            case "components/list":
+                result = {"components": [{"component": "/same", "input_schema": {}, "output_schema": {}}]}
+            case "components/infer_schema":
+                self.asked.append(message["params"])
+                result = {"output_schema": message["params"]["input_schema"]} if self._knows else None
+        if result is None:
+            error = {"code": -32601, "message": "Method not found"}
+            return await exchange.reply({"jsonrpc": "2.0", "id": message["id"], "error": error})
+        return await exchange.reply({"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+
+INFERRED = flow_of(
+    {"id": "a", "component": "/same", "input": {"n": 1}},
+    {"id": "b", "component": "/same", "input": [{"$step": "a", "path": "n"}]},
+    output={"$step": "b", "path": "$[0].x"},
+)
+
+
+async def test_a_server_that_infers_schemas_is_asked_step_by_step() -> None:
+    fake = Inferring(knows=True)
+    async with scripted(fake.answer) as scene, LocalRuntime(scene.url) as runtime:
+        report = await runtime.check_types(INFERRED)
+    assert [asked["component"] for asked in fake.asked] == ["/same", "/same"]
+    assert fake.asked[0]["input_schema"] == {"const": {"n": 1}}
+    (path,) = report.diagnostics
+    assert path.formatted == "the field 'x' is wanted of '$[0]' of the result of step 'b', which is the number 1"
+
+
+async def test_a_server_that_does_not_know_the_question_is_asked_once() -> None:
+    fake = Inferring(knows=False)
+    async with scripted(fake.answer) as scene, LocalRuntime(scene.url) as runtime:
+        report = await runtime.check_types(INFERRED)
+    assert len(fake.asked) == 1
+    assert report.diagnostics == []
 
 
 # ---- configurations -----------------------------------------------------------------------------------------------

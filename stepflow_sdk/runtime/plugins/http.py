@@ -97,7 +97,9 @@ def http_plugin(
             else:
                 yield HttpLink(name, client, handler)
 
-    return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
+    return RemotePlugin(
+        name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout, infers_schemas=True
+    )
 
 
 def http_command_plugin(
@@ -153,7 +155,9 @@ def http_command_plugin(
         except (ResourceUnavailable, RequestTimeout) as error:
             raise ServerLost(f"plugin {name!r}: {error.message}", flow_code=-32301) from None
 
-    return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
+    return RemotePlugin(
+        name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout, infers_schemas=True
+    )
 
 
 async def _wait_until_healthy(client: "HttpClient", server: AnnouncingServer, check: HealthCheck) -> None:

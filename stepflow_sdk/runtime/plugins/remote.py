@@ -19,6 +19,7 @@ from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.protocol.messages import (
     ComponentExecuteParams,
     ComponentExecuteResult,
+    ComponentInferSchemaParams,
     ComponentInfo,
     ComponentListParams,
     Initialized,
@@ -40,6 +41,7 @@ MAX_STARTS = 5
 START_WINDOW = 60.0
 
 _LIST_SECONDS = 60.0
+_INFER_SECONDS = 10.0
 _ALIVE_SECONDS = 5.0
 """How long a server that let a step run out of time may take to answer anything at all."""
 
@@ -111,6 +113,9 @@ class RemotePlugin:
             server that was started here and answers nothing else either is killed, and started again for the next
             call.
 
+        infers_schemas: Whether the server may be asked what a component returns for a certain input. Servers of 0.9
+            and later, all of which speak HTTP, may know; one of 0.7 on its pipe never answers such a question.
+
     Attributes:
         clock: Tells seconds, for the restart budget.
     """
@@ -124,8 +129,10 @@ class RemotePlugin:
         *,
         handshake_timeout: float = HANDSHAKE_SECONDS,
         step_timeout: float | None = STEP_SECONDS,
+        infers_schemas: bool = False,
     ) -> None:
         self.name = name
+        self._infers = infers_schemas
         self._open_link = open_link
         self._handshake_timeout = handshake_timeout
         self._step_timeout = step_timeout
@@ -191,6 +198,23 @@ class RemotePlugin:
             raise
         components: list[ComponentInfo] = result.components
         return components
+
+    async def infer_schema(self, component: str, input_schema: dict[str, Any]) -> dict[str, Any] | None:
+        """Ask what a component returns for inputs of a schema; None where the server cannot tell.
+
+        A server that does not answer is not asked again: the method is optional, and older ones do not know it.
+        """
+        link = self._link
+        if not self._infers or link is None or link.connection.closed:
+            return None
+        params = ComponentInferSchemaParams(component, input_schema)
+        try:
+            result = await link.connection.call(methods.INFER_SCHEMA, params, timeout=_INFER_SECONDS)
+        except WireError:
+            self._infers = False
+            return None
+        inferred: dict[str, Any] | None = result.output_schema
+        return inferred
 
     async def _ends_if_hung(self, link: Link) -> bool:
         """Kill a server that answers nothing any more; returns whether it was killed.
