@@ -29,7 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class BuiltinConfig:
-    """``type: builtin``; its keys are of this library alone.
+    """``type: builtin``; what there is to say of it stands under ``builtin`` at the top of the configuration.
 
     Attributes:
         load_file_from: Directories below which ``/load_file`` may read, beside the working directory.

@@ -1,4 +1,4 @@
-"""Reads plugins of ``type: builtin`` (section e.1 of the flow format); their keys are additions of this library."""
+"""Reads what a configuration says of the builtin components, which is an addition of this library."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,26 +9,41 @@ from stepflow_sdk.runtime.config_fields import Fields
 from stepflow_sdk.runtime.environment import substitute
 from stepflow_sdk.runtime.plugins.builtin_openai import OpenAiSettings, check_base_url
 
-__all__ = ["read_builtin"]
+__all__ = ["check_builtin", "read_builtin"]
 
+_KEYS: Final = ("loadFileFrom", "openai")
 _OPENAI_KEYS: Final = ("apiKey", "baseUrl", "model", "timeoutSecs")
 
 
-def read_builtin(fields: Fields, name: str, environ: Mapping[str, str]) -> BuiltinConfig:
-    """Read one plugin.
+def read_builtin(root: Fields, environ: Mapping[str, str]) -> BuiltinConfig:
+    """Read ``builtin`` of a configuration.
+
+    It stands beside the plugins, because orchestrators refuse a builtin plugin that has any key of its own, and
+    overlook what they do not know at the top.
 
     Raises:
         InvalidConfig: Something in it is wrong.
     """
-    fields.only(("type", "loadFileFrom", "openai"))
-    return BuiltinConfig(
-        tuple(Path(path) for path in fields.texts("loadFileFrom")), _read_openai(fields, name, environ)
-    )
+    fields = root.inner("builtin", "'builtin'")
+    if fields is None:
+        return BuiltinConfig()
+    fields.only(_KEYS)
+    return BuiltinConfig(tuple(Path(path) for path in fields.texts("loadFileFrom")), _read_openai(fields, environ))
 
 
-def _read_openai(fields: Fields, name: str, environ: Mapping[str, str]) -> OpenAiSettings:
+def check_builtin(fields: Fields) -> None:
+    """Check one plugin.
+
+    Raises:
+        InvalidConfig: It has keys.
+    """
+    why = "what is said of builtin components stands under 'builtin' at the top of the configuration"
+    fields.only(("type",), dict.fromkeys(_KEYS, why))
+
+
+def _read_openai(fields: Fields, environ: Mapping[str, str]) -> OpenAiSettings:
     default = OpenAiSettings()
-    openai = fields.inner("openai", f"'openai' of plugin {name!r}")
+    openai = fields.inner("openai", "'openai'")
     if openai is None:
         return default
     openai.only(_OPENAI_KEYS)
@@ -40,7 +55,7 @@ def _read_openai(fields: Fields, name: str, environ: Mapping[str, str]) -> OpenA
         try:
             check_base_url(base_url)
         except ValueError as error:
-            openai.refuse(f"'baseUrl' of plugin {name!r}: {error}", "baseUrl")
+            openai.refuse(f"'baseUrl' of 'openai': {error}", "baseUrl")
     return OpenAiSettings(
         base_url=base_url,
         api_key=_filled(openai, "apiKey", environ),

@@ -8,8 +8,8 @@ from typing import Any, Final
 from stepflow_sdk.errors import InvalidConfig, InvalidDocument, InvalidValue
 from stepflow_sdk.flows import Document, did_you_mean, is_mock_behaviors, parse_path, read_document
 from stepflow_sdk.flows.values import PathParts
-from stepflow_sdk.runtime.config import Config, InProcessConfig, PluginConfig
-from stepflow_sdk.runtime.config_builtin import read_builtin
+from stepflow_sdk.runtime.config import BuiltinConfig, Config, InProcessConfig, PluginConfig
+from stepflow_sdk.runtime.config_builtin import check_builtin, read_builtin
 from stepflow_sdk.runtime.config_fields import Fields
 from stepflow_sdk.runtime.config_mcp import read_mcp
 from stepflow_sdk.runtime.config_mock import read_mock
@@ -24,7 +24,16 @@ __all__ = ["CONFIG_NAMES", "find_config", "load_config"]
 CONFIG_NAMES: Final = ("stepflow-config.yml", "stepflow-config.yaml", "stepflow_config.yml", "stepflow_config.yaml")
 """What a configuration is called that is found without being named."""
 
-_KEYS: Final = ("plugins", "routes", "workingDirectory", "stateStore", "storageConfig", "retry", "stepTimeoutSecs")
+_KEYS: Final = (
+    "plugins",
+    "routes",
+    "workingDirectory",
+    "stateStore",
+    "storageConfig",
+    "retry",
+    "builtin",
+    "stepTimeoutSecs",
+)
 _WITHOUT_EFFECT: Final = ("blobApi", "leaseManager", "recovery")
 _SUPPORTED: Final = "'builtin', 'stepflow', 'mcp', 'mock' and 'inprocess'"
 _KNOWN_TYPES: Final = ("builtin", "stepflow", "inprocess", "mcp", "mock", "grpc", "nats")
@@ -116,20 +125,22 @@ def _read_step_timeout(root: Fields) -> float | None:
 
 def _read_plugins(root: Fields, environ: Mapping[str, str]) -> dict[str, PluginConfig]:
     plugins = root.inner("plugins", "'plugins'")
+    builtin = read_builtin(root, environ)
     if plugins is None:
         return {}
     return {
-        name: _read_plugin(plugins.inner_at(plugins.value(name), f"plugin {name!r}", name), name, environ)
+        name: _read_plugin(plugins.inner_at(plugins.value(name), f"plugin {name!r}", name), name, environ, builtin)
         for name in plugins
     }
 
 
-def _read_plugin(fields: Fields, name: str, environ: Mapping[str, str]) -> PluginConfig:
+def _read_plugin(fields: Fields, name: str, environ: Mapping[str, str], builtin: BuiltinConfig) -> PluginConfig:
     fields.need("type", "type: stepflow")
     kind = fields.text("type") or ""
     match kind:
         case "builtin":
-            return read_builtin(fields, name, environ)
+            check_builtin(fields)
+            return builtin
         case "stepflow":
             return read_stepflow(fields, name, environ)
         case "mcp":

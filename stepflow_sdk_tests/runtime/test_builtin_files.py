@@ -33,7 +33,8 @@ def configured(folder: Path, *more: str) -> LocalRuntime:
     return LocalRuntime.from_config(
         {
             "workingDirectory": str(folder),
-            "plugins": {"builtin": {"type": "builtin", "loadFileFrom": list(more)}},
+            "plugins": {"builtin": {"type": "builtin"}},
+            "builtin": {"loadFileFrom": list(more)},
             "routes": {"/builtin/{*component}": [{"plugin": "builtin"}]},
         }
     )
@@ -98,7 +99,7 @@ async def test_a_pipe_is_no_file_and_nobody_waits_for_a_writer(here: Path, local
     "path", ["../here-too/secret.txt", "sub/../../here-too/secret.txt", "{parent}/here-too/secret.txt", "..", "/"]
 )
 async def test_a_file_outside_of_the_working_directory_is_refused(here: Path, local: LocalRuntime, path: str) -> None:
-    with pytest.raises(AccessDenied, match=r"outside of the working directory.*`loadFileFrom`"):
+    with pytest.raises(AccessDenied, match=r"outside of the working directory.*`builtin: {loadFileFrom"):
         await load(local, path.format(parent=here.parent))
 
 

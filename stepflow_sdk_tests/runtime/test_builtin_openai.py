@@ -28,7 +28,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(**openai: Any) -> dict[str, Any]:
     return {
-        "plugins": {"builtin": {"type": "builtin", "openai": openai}},
+        "plugins": {"builtin": {"type": "builtin"}},
+        "builtin": {"openai": openai},
         "routes": {"/builtin/{*component}": [{"plugin": "builtin"}]},
     }
 
@@ -242,9 +243,15 @@ async def test_a_base_url_of_the_environment_that_is_none_is_told(monkeypatch: p
         ({"loadFilesFrom": []}, "did you mean 'loadFileFrom'"),
     ],
 )
-def test_what_is_wrong_in_the_configuration_of_the_builtin_plugin_is_told(builtin: dict[str, Any], said: str) -> None:
+def test_what_is_wrong_in_what_a_configuration_says_of_builtins_is_told(builtin: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidConfig, match=said):
-        load_config({"plugins": {"b": {"type": "builtin", **builtin}}, "routes": {}}, environ={})
+        load_config({"plugins": {}, "routes": {}, "builtin": builtin}, environ={})
+
+
+@pytest.mark.parametrize("key", ["openai", "loadFileFrom"])
+def test_settings_in_the_plugin_itself_which_orchestrators_refuse_are_sent_to_their_place(key: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"unknown key '{key}' of plugin 'b'; .*under 'builtin' at the top"):
+        load_config({"plugins": {"b": {"type": "builtin", key: {}}}, "routes": {}})
 
 
 def test_a_configuration_does_not_show_its_key() -> None:

@@ -77,7 +77,7 @@ def test_a_configuration_is_read(tmp_path: Path) -> None:
         ("path: $.tier", "path: $x", 18, "not a path"),
         ("value: 1}", "valeu: 1}", 18, "did you mean 'value'"),
         ("componentDeny: [hidden]", "componentDeny: hidden", 19, "is a list"),
-        ("workingDirectory: work", "stateStore: {type: sqlite}", 1, "the only type of store"),
+        ("workingDirectory: work", "stateStore: {type: sqlite}", 1, "needs 'databaseUrl'"),
         ("workingDirectory: work", "- 1", None, "not YAML"),
     ],
 )

@@ -73,7 +73,7 @@ class FileLoader:
             return
         raise AccessDenied(
             f"{os.fspath(named)!r} is outside of the working directory {os.path.realpath(self._directory)!r}; "
-            "`loadFileFrom` of the builtin plugin lists the directories from which files may be read as well"
+            "`builtin: {loadFileFrom: […]}` in a configuration lists directories from which files may be read as well"
         )
 
 

@@ -25,7 +25,7 @@ _MAX_REPLY: Final = 64 * 1024 * 1024
 _SHOWN: Final = 300
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _NO_KEY: Final = (
-    "there is no API key: give `api_key` in the input, `openai: {apiKey: …}` in the configuration of the plugin, "
+    "there is no API key: give `api_key` in the input, `builtin: {openai: {apiKey: …}}` in the configuration, "
     "or the environment variable OPENAI_API_KEY"
 )
 
