@@ -13,15 +13,16 @@ _UNSAFE: Final = re.compile(r"[^\w ./:,\-{}*]|\n")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
-def as_mermaid(flow: Flow) -> str:
+def as_mermaid(flow: Flow, *, details: bool = True) -> str:
     """Draw a flow as a Mermaid flowchart.
 
-    Dashed arrows are references that count only sometimes; steps that never run are grey.
+    Dashed arrows are references that count only sometimes; steps that never run are grey. Without ``details`` a step is
+    its id alone.
     """
     graph = flow_graph(flow)
     lines = ["flowchart TD"]
     for index, node in enumerate(graph.nodes):
-        label = "<br/>".join(map(_mermaid_text, _label(node)))
+        label = "<br/>".join(map(_mermaid_text, _label(node, details=details)))
         lines.append(
             f'    {_name(graph, index)}["{label}"]' if node.kind == "step" else f'    {node.name}(["{label}"])'
         )
@@ -35,8 +36,8 @@ def as_mermaid(flow: Flow) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_dot(flow: Flow) -> str:
-    """Draw a flow in the DOT language of Graphviz; dashed and grey as in `as_mermaid`."""
+def as_dot(flow: Flow, *, details: bool = True) -> str:
+    """Draw a flow in the DOT language of Graphviz; dashed, grey and ``details`` as in `as_mermaid`."""
     graph = flow_graph(flow)
     lines = [
         f"digraph {_dot_text(flow.name or 'flow')} {{",
@@ -44,7 +45,7 @@ def as_dot(flow: Flow) -> str:
     ]
     for index, node in enumerate(graph.nodes):
         # Lines of a label are separated by the two characters that DOT reads as a line break.
-        label = '"' + "\\n".join(_dot_text(part)[1:-1] for part in _label(node)) + '"'
+        label = '"' + "\\n".join(_dot_text(part)[1:-1] for part in _label(node, details=details)) + '"'
         style = "" if node.kind == "step" else ", shape=oval"
         if not node.is_reachable:
             style = ', color="#cbd5e1", fontcolor="#94a3b8"'
@@ -61,7 +62,9 @@ def _name(graph: FlowGraph, index: int) -> str:
     return f"step{index}" if node.kind == "step" else node.name
 
 
-def _label(node: Node) -> list[str]:
+def _label(node: Node, *, details: bool) -> list[str]:
+    if not details:
+        return [node.name]
     return [node.name, *([] if node.component is None else [node.component]), *node.notes]
 
 

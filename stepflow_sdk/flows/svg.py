@@ -49,20 +49,21 @@ _FILLS: Final = {"input": "#e0f2fe", "step": "#ffffff", "output": "#dcfce7"}
 _STROKES: Final = {"input": "#0284c7", "step": "#64748b", "output": "#16a34a"}
 
 
-def as_svg(flow: Flow) -> str:
+def as_svg(flow: Flow, *, details: bool = True) -> str:
     """Draw a flow: a box for each step with its component, the input above, the output below.
 
     Dashed arrows are references that count only sometimes; steps that never run, and their arrows, are grey. Names
-    that are too long are cut, and shown whole where the pointer rests on the box.
+    that are too long are cut, and shown whole where the pointer rests on the box. Without ``details`` a step is its id
+    alone.
     """
-    return _Drawing(flow).text()
+    return _Drawing(flow, details=details).text()
 
 
 class _Drawing:
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, *, details: bool) -> None:
         self._flow = flow
         self._graph = flow_graph(flow)
-        self._boxes = [_lines(node) for node in self._graph.nodes]
+        self._boxes = [_lines(node)[: None if details else 1] for node in self._graph.nodes]
         self._layout = place_nodes(self._graph, [_width(lines) for lines in self._boxes], _GAP)
         self._rows = self._find_rows(_MARGIN + (_HEADING if flow.name else 0))
         heading = _HEADING_LINE.width(_cut(flow.name)) if flow.name else 0.0

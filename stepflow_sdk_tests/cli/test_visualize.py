@@ -38,13 +38,25 @@ def test_the_format_can_be_said(cli: CommandLine) -> None:
     assert (cli.directory / "drawing").read_text("utf-8").startswith("digraph")
 
 
+@pytest.mark.parametrize("form", ["svg", "mermaid", "dot"])
+def test_without_details_a_step_is_its_id_alone(cli: CommandLine, form: str) -> None:
+    assert "/double" in cli("visualize", "flow.yaml", "--format", form, "--no-servers").out
+    plain = cli("visualize", "flow.yaml", "--format", form, "--no-servers", "--no-details")
+    assert plain.code == 0
+    assert "twice" in plain.out
+    assert "/double" not in plain.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ((), "FLOW"),
         (("none.yaml",), "there is no such file"),
         (("flow.yml",), "did you mean 'flow.yaml'?"),
-        (("flow.yaml", "-o", "flow.png"), ".svg, .mmd, .mermaid, .dot, .gv"),
+        (("flow.yaml", "-o", "flow.png"), "write an .svg, and convert that"),
+        (("flow.yaml", "-o", "flow.gif"), ".svg, .mmd, .mermaid, .dot, .gv"),
+        (("flow.yaml", "--format", "merrmaid"), "did you mean 'mermaid'?"),
+        (("flow.yaml", "--format", "pdf"), "formats are svg, mermaid, dot"),
         (("flow.yaml", "-o", "no/such/directory/flow.svg"), "directory"),
         (("flow.yaml", "--format", "png"), "png"),
         (("flow.yaml", "more.yaml"), "unexpected argument 'more.yaml'"),
