@@ -9,14 +9,16 @@ written and the exit code is 1.
 
 from pathlib import Path
 
-from stepflow_sdk.cli.arguments import Options, Parser, add_target
+from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
 from stepflow_sdk.cli.checking import check_deployed, check_types, make_checker
 from stepflow_sdk.cli.findings import REFUSED, as_findings, as_line, check_file, summary
 from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, as_json, as_yaml, check_writable, say
-from stepflow_sdk.flows import TypeReport
+from stepflow_sdk.flows import OldFlow, TypeReport
 
 __all__ = ["add_arguments", "execute"]
+
+_FLOWS = (".yaml", ".yml", ".json")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -39,11 +41,14 @@ def add_arguments(parser: Parser) -> None:
 def execute(options: Options, output: Output) -> int:
     """Infer the schemas and return the exit code."""
     file: str = options.parser.need(options, "flow", "--flow FILE")
-    target: str | None = options.output
-    if target == "":
-        target = str(Path(file).with_suffix(".inferred.yaml"))
+    if not file.lower().endswith(_FLOWS):
+        raise UsageError(f"infer: --flow {file[:80]}: a flow is a .yaml, .yml or .json file")
+    target = str(Path(file).with_suffix(".inferred.yaml")) if options.output == "" else options.output
     check_writable(target)
     flow, findings = check_file(file)
+    if isinstance(flow, OldFlow):
+        say(f"{file}: nothing is inferred for flows of {flow.language}; 'stepflow-sdk upgrade {file}' rewrites it")
+        return 1
     deployed, is_usable = check_deployed(options, file, flow)
     findings += deployed
     report: TypeReport | None = None

@@ -171,3 +171,10 @@ def test_strict_infer_refuses_results_without_a_schema(cli: CommandLine) -> None
     done = cli("infer", "--flow", "flow.yaml", "--strict")
     assert done.code == 1
     assert "error   1100" in done.err
+
+
+def test_infer_takes_the_name_of_a_flow_only(cli: CommandLine) -> None:
+    for name in (".", "", "flow.txt"):
+        done = cli("infer", "--flow", name, "-o")
+        assert (done.code, done.out) == (2, "")
+        assert "a flow is a .yaml, .yml or .json file" in done.err
