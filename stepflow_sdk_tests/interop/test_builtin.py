@@ -6,11 +6,17 @@ from collections.abc import Iterator
 import pytest
 
 from stepflow_sdk.flows import blob_id
+from stepflow_sdk.runtime import load_config
 from stepflow_sdk_tests.interop.network import Network
 from stepflow_sdk_tests.interop.orchestrator import VERSIONS, Orchestrator, running_orchestrator
 from stepflow_sdk_tests.interop.program import descendants, start_time
 
-CONFIG = {"plugins": {"builtin": {"type": "builtin"}}, "routes": {"/builtin/{*component}": [{"plugin": "builtin"}]}}
+CONFIG = {
+    "plugins": {"builtin": {"type": "builtin"}},
+    "routes": {"/builtin/{*component}": [{"plugin": "builtin"}]},
+    "builtin": {"loadFileFrom": ["/"], "openai": {"model": "local"}},
+    "stepTimeoutSecs": 30,
+}
 CORE = "0.11.1"
 
 pytestmark = pytest.mark.interop
@@ -30,6 +36,12 @@ def orchestrator(
 def test_a_real_orchestrator_is_healthy(orchestrator: Orchestrator) -> None:
     health = orchestrator.ask("GET", "/health")
     assert (health["status"], health["version"]) == ("healthy", orchestrator.version)
+
+
+def test_a_configuration_with_what_only_this_library_knows_works_in_both(orchestrator: Orchestrator) -> None:
+    loaded = load_config(CONFIG)
+    assert (loaded.step_timeout, loaded.warnings) == (30, ())
+    assert orchestrator.ask("GET", "/health")["status"] == "healthy"
 
 
 def test_it_runs_a_flow_of_builtin_components(orchestrator: Orchestrator) -> None:
