@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from stepflow_sdk.errors import InvalidFlow
-from stepflow_sdk.flows import Diagnostic, Flow, check_flow, load_flow
+from stepflow_sdk.flows import Diagnostic, Flow, TypeReport, check_flow, load_flow
 
-__all__ = ["REFUSED", "Finding", "as_findings", "as_line", "check_file", "summary"]
+__all__ = ["REFUSED", "Finding", "as_findings", "as_line", "check_file", "summary", "with_types"]
 
 Finding = dict[str, Any]
 """A `Diagnostic` as a JSON object."""
 
 REFUSED = ("error", "fatal")
+_UNVALIDATED = 1003
+"""A path into something without a schema of the flow's own."""
 
 
 def check_file(file: str) -> tuple[Flow | None, list[Finding]]:
@@ -28,6 +30,12 @@ def check_file(file: str) -> tuple[Flow | None, list[Finding]]:
 def as_findings(diagnostics: Sequence[Diagnostic]) -> list[Finding]:
     """The findings as JSON objects."""
     return [diagnostic.to_json() for diagnostic in diagnostics]
+
+
+def with_types(findings: Sequence[Finding], report: TypeReport) -> list[Finding]:
+    """The findings and those of the check of types, which makes up for what could not be checked without it."""
+    covered = _UNVALIDATED if report.steps else 0
+    return [*[finding for finding in findings if finding["code"] != covered], *as_findings(report.diagnostics)]
 
 
 def as_line(finding: Finding, file: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
 from stepflow_sdk.cli.checking import check_deployed, check_types, make_checker
-from stepflow_sdk.cli.findings import REFUSED, as_findings, as_line, check_file, summary
+from stepflow_sdk.cli.findings import REFUSED, as_line, check_file, summary, with_types
 from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, as_json, as_yaml, check_writable, say
 from stepflow_sdk.flows import OldFlow, TypeReport
@@ -54,7 +54,7 @@ def execute(options: Options, output: Output) -> int:
     report: TypeReport | None = None
     if flow is not None and is_usable:
         report = run_to_end(check_types(make_checker(options, file), flow, strict=options.strict))
-        findings += as_findings(report.diagnostics)
+        findings = with_types(findings, report)
     for finding in findings:
         say(as_line(finding, file))
     if report is not None and options.show_step_inputs:

@@ -9,7 +9,7 @@ The exit code is 1 when something would keep the flow from running.
 
 from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
 from stepflow_sdk.cli.checking import check_deployed, check_types, make_checker
-from stepflow_sdk.cli.findings import REFUSED, as_findings, as_line, check_file, summary
+from stepflow_sdk.cli.findings import REFUSED, as_line, check_file, summary, with_types
 from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, as_json
 
@@ -42,7 +42,7 @@ def execute(options: Options, output: Output) -> int:
     findings += deployed
     if options.type_check and flow is not None and is_usable:
         report = run_to_end(check_types(make_checker(options, file), flow, strict=options.strict))
-        findings += as_findings(report.diagnostics)
+        findings = with_types(findings, report)
     refused = any(finding["level"] in REFUSED for finding in findings)
     if options.json:
         output.write(as_json({"valid": not refused, "diagnostics": findings}))

@@ -50,6 +50,12 @@ def test_a_flow_that_fits_is_valid_in_the_strict_sense_too(cli: CommandLine) -> 
     assert (done.code, done.json) == (0, {"valid": True, "diagnostics": []})
 
 
+def test_a_path_that_types_cover_is_not_told_as_unchecked(cli: CommandLine) -> None:
+    cli.write("flow.yaml", WRONG.replace('"3"', "{$input: n}").replace("{$step: twice}", "{$step: twice, path: a}"))
+    assert codes(cli("validate", "--flow", "flow.yaml", *SHOP, "--json")) == [1003, 1003]
+    assert codes(cli("validate", "--flow", "flow.yaml", *SHOP, "--json", "--type-check")) == [2101]
+
+
 def test_without_servers_nothing_is_known_and_that_is_said_on_demand(cli: CommandLine) -> None:
     cli.write("flow.yaml", WRONG)
     (cli.directory / "stepflow-config.yml").unlink(missing_ok=True)
