@@ -20,11 +20,12 @@ INSTALL_SECONDS = 600.0
 
 
 class Package(NamedTuple):
-    """What is installed, exactly as pip wants to hear it."""
+    """What is installed, exactly as pip wants to hear it; ``undeclared`` is what it needs and does not say."""
 
     name: str
     version: str
     extra: str = ""
+    undeclared: tuple[str, ...] = ()
 
     @property
     def requirement(self) -> str:
@@ -93,6 +94,7 @@ def _only_one(lock: Path) -> Iterator[None]:
 def _install(package: Package, python: Path) -> None:
     options = ["--quiet", "--disable-pip-version-check", "--no-input"]
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", *options, package.requirement]
+    command += package.undeclared
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -15,6 +15,7 @@ from stepflow_sdk_tests.soak.report import Report
 
 VERSION = "0.11.1"
 _ROUND = 250
+_STALLS = 20
 
 
 def differential(seconds: float) -> Report:
@@ -26,7 +27,7 @@ def differential(seconds: float) -> Report:
         tempfile.TemporaryDirectory() as directory,
         open_twins(VERSION, network, Path(directory), sys.executable) as twins,
     ):
-        comparison = Comparison(twins, stalls=True)
+        comparison = Comparison(twins, stalls=_STALLS)
         number = time.time_ns()
         print(f"differential: the seeds start at {number}", flush=True)
         while time.monotonic() - began < seconds:

@@ -111,15 +111,17 @@ def expressions(scope: Scope, depth: int = _DEPTH) -> st.SearchStrategy[Any]:
 def _of_kind(kind: str, scope: Scope, depth: int) -> st.SearchStrategy[Any]:
     inner = st.deferred(lambda: expressions(scope, depth - 1))
     variables = [*VARIABLES, "$.stated.x", "$.stated.x[1].y", "$.stated.nowhere", "$.given[0]"]
-    variables += [] if scope.declared else ["undeclared", "", "$[0]"]
+    variables += [] if scope.declared else ["undeclared"]
     variable = st.sampled_from(variables)
+    # The references in the default of one without a name are not checked by upstream.
+    nameless = st.sampled_from(variables if scope.declared else [*variables, "", "$[0]"])
     names = NAMES | st.sampled_from(["$foo", "path", "default"])
     strategies: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
         "step": lambda: _step(scope),
         "input": lambda: st.fixed_dictionaries({"$input": PATHS}),
         "scalar": lambda: SCALARS,
         "literal": lambda: LITERALS,
-        "variable": lambda: st.fixed_dictionaries({"$variable": variable}, optional={"default": SCALARS}),
+        "variable": lambda: st.fixed_dictionaries({"$variable": nameless}, optional={"default": SCALARS}),
         "list": lambda: st.lists(inner, max_size=3),
         "object": lambda: st.dictionaries(names, inner, max_size=3),
         "if": lambda: st.fixed_dictionaries({"$if": inner, "then": inner}, optional={"else": inner}),

@@ -18,10 +18,10 @@ class Comparison:
 
     Args:
         twins: Both.
-        stalls: Run what stalls an orchestrator, too; each such case takes seconds.
+        stalls: How many of the cases that stall an orchestrator are run there; each one takes seconds.
     """
 
-    def __init__(self, twins: Twins, *, stalls: bool = False) -> None:
+    def __init__(self, twins: Twins, *, stalls: int = 0) -> None:
         self._twins = twins
         self._stalls = stalls
         self.cases = 0
@@ -42,6 +42,7 @@ class Comparison:
         if late.input and not self._stalls:
             self.known[f"{LATE_INPUT.name} (not run there)"] += 1
             return
+        self._stalls -= late.input
         upstream = self._twins.upstream(case)
         if ours.text == upstream.text:
             self.equal += 1
