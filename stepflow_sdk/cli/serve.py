@@ -3,17 +3,21 @@
   POST /api/v1/flows    stores a flow            GET /api/v1/runs/ID          the state of a run
   POST /api/v1/runs     runs one                 GET /api/v1/runs/ID/events   what happens in it
 GET /openapi.json describes everything. A line {"port": N} on stdout says where it listens.
-SIGTERM and SIGINT let runs come to their end for a while (--drain), and then end the program with exit code 0.
+With --state, runs that were interrupted are finished when it starts.
+SIGTERM and SIGINT let runs come to their end for a while (--drain), and then end the program with exit code 0; what
+has not ended then is lost without --state.
 """
 
 import asyncio
 import socket
+from collections import Counter
 
 from stepflow_sdk.cli.arguments import Options, Parser, add_target
 from stepflow_sdk.cli.http_options import add_http, open_listener, read_policy
 from stepflow_sdk.cli.output import Output, say
+from stepflow_sdk.cli.state import add_state
 from stepflow_sdk.cli.targets import make_runtime
-from stepflow_sdk.runtime import LocalRuntime, MemoryRunStore
+from stepflow_sdk.runtime import LocalRuntime, MemoryRunStore, ResumedRun
 from stepflow_sdk.runtime.service import EventHub, RuntimeService, serve_api
 from stepflow_sdk.transports.http.policy import HttpPolicy
 from stepflow_sdk.transports.shutdown import Shutdown
@@ -28,6 +32,7 @@ _END_SECONDS = 20.0
 def add_arguments(parser: Parser) -> None:
     """Describe what the command takes."""
     add_target(parser)
+    add_state(parser, "keep flows, blobs and runs in this file, and finish what was interrupted")
     add_http(parser, _PORT)
     group = parser.add_argument_group("its end")
     group.add_argument(
@@ -66,10 +71,26 @@ async def _serve(
                 host = f"[{options.host}]" if ":" in options.host else options.host
                 say(f"serving http://{host}:{port}/api/v1, described at /openapi.json")
                 output.write(f'{{"port": {port}}}\n')
-                await shutdown.requested.wait()
-                running = len(hub.running())
-                say(f"stopping{f', {running} running' if running else ''}")
-                await service.drain(options.drain)
+                async with asyncio.TaskGroup() as tasks:
+                    resumption = tasks.create_task(_resume(runtime)) if runtime.has_state else None
+                    await shutdown.requested.wait()
+                    running = len(hub.running())
+                    say(f"stopping{f', {running} running' if running else ''}")
+                    await service.drain(options.drain)
+                    if resumption is not None:
+                        resumption.cancel()
+
+
+async def _resume(runtime: LocalRuntime) -> None:
+    counts = Counter(run.status for run in await runtime.resume(on_end=_tell_unresumed))
+    if counts:
+        said = ", ".join(f"{count} {status}" for status, count in counts.items())
+        say(f"runs that were interrupted: {said}")
+
+
+def _tell_unresumed(run: ResumedRun) -> None:
+    if run.error is not None:
+        say(f"warning: the run {run.run_id} cannot be resumed: {run.error}")
 
 
 def _seconds(text: str) -> float:

@@ -86,7 +86,8 @@ class EventOperations:
 
         if after is None:
             async for name, fields in self._stored(run):
-                yield ServerSentEvent(_data(fields), event=name, sep="\n")
+                known = {key: value for key, value in fields.items() if value is not None}
+                yield ServerSentEvent(_data(known), event=name, sep="\n")
         async for event in self._hub.follow(run.run_id, after or 0):
             yield ServerSentEvent(
                 _data(event.fields), event=event.name, id=f"{self._hub.epoch}-{event.number}", sep="\n"

@@ -92,5 +92,9 @@ def _told(error: msgspec.ValidationError, form: type[Struct] | None, what: str, 
         return f"{text[:1].lower()}{text[1:]}".replace("object missing required field", f"the {what} is missing:")
     said = text[: place.start()]
     name = place[1].removeprefix("$.")
-    value = f" (given: {given[name][:60]!r})" if name in given else ""
+    value = ""
+    if name in given:
+        # What stands in an address is text, whatever it means.
+        said = said.replace(", got `str`", "").replace(" | null", "")
+        value = f" (given: {given[name][:60]!r})"
     return f"the {what} {name!r}: {said[:1].lower()}{said[1:]}{value}"

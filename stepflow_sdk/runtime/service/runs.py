@@ -36,6 +36,8 @@ __all__ = ["RunOperations"]
 _WAIT_SECONDS = 300
 """How long an answer waits for the end of a run unless the request says otherwise, as upstream has it."""
 
+_TURN_SECONDS = 0.25
+
 _CANCEL_SECONDS = 10.0
 """How long the answer to a cancellation waits for the components to end."""
 
@@ -211,10 +213,12 @@ class RunOperations:
         return Response(status_code=200)
 
     async def cancel(self, asked: Asked) -> "Response":
-        """The components are cancelled, too; upstream leaves them running."""
+        """Nothing more of it is called. Components over HTTP are told, by the end of the connection; others run on."""
         run = await self._run(asked.path["run_id"])
-        if run.status != "running" or not self._engine.cancel(run.run_id):
+        if run.status != "running":
             raise Conflict(f"the run {run.run_id} cannot be cancelled: it is {run.status}")
+        if not self._engine.cancel(run.run_id):
+            raise Conflict(f"the run {run.run_id} cannot be cancelled yet: it was interrupted, and waits for its turn")
         await self._engine.wait(run.run_id, _CANCEL_SECONDS)
         return json_answer(RunSummary(**summary_fields(await self._run(run.run_id))))
 
@@ -253,8 +257,18 @@ class RunOperations:
 
             tasks.start_soon(until, self._stopping)
             tasks.start_soon(until, lambda: _disconnected(request))
-            await self._engine.wait(run_id, _WAIT_SECONDS if seconds is None else seconds)
+            with anyio.move_on_after(_WAIT_SECONDS if seconds is None else seconds):
+                await self._end_of(run_id)
             tasks.cancel_scope.cancel()
+
+    async def _end_of(self, run_id: str) -> None:
+        while True:
+            await self._engine.wait(run_id)
+            run = await self._engine.runs.get(run_id)
+            if run is None or run.status != "running":
+                return
+            # It is one of many that were interrupted, and its turn has not come.
+            await anyio.sleep(_TURN_SECONDS)
 
 
 async def _disconnected(request: "Request") -> None:
