@@ -15,7 +15,7 @@ import pytest
 
 from stepflow_sdk.errors import RequestTimeout, ServerLost
 from stepflow_sdk.protocol import FlowResultFailed
-from stepflow_sdk.runtime import Backoff, LocalRuntime, RetryPolicy, RunEvent, StepStarted
+from stepflow_sdk.runtime import Backoff, LocalRuntime, RetryPolicy, RunEvent, StepEnded, StepStarted
 from stepflow_sdk.runtime.plugins import remote
 from stepflow_sdk.runtime.plugins.http import http_command_plugin
 from stepflow_sdk.runtime.plugins.mcp import mcp_command_plugin
@@ -143,6 +143,27 @@ async def test_the_step_of_a_flow_that_hangs_fails_as_one_that_took_too_long(mon
         outcome = await runtime.run({"steps": steps, "output": {"$step": "s"}})
     assert isinstance(outcome, FlowResultFailed)
     assert outcome.error.message == "/hang was not answered within 0.5 s, and the server was killed"
+
+
+@pytest.mark.parametrize("way", ["stdio", "http"])
+async def test_no_step_is_lost_with_a_server_that_is_killed_under_load(way: str) -> None:
+    command = [sys.executable, str(Path(PROGRAM).with_name("components.py")), *(["--http"] if way == "http" else [])]
+    served = PLUGINS[way]("served", command)
+    ended = 0
+
+    def observe(event: RunEvent) -> None:
+        nonlocal ended
+        ended += isinstance(event, StepEnded)
+        if ended in {50, 100, 150} and isinstance(event, StepEnded):
+            link = served._link
+            assert link is not None
+            assert link.child is not None
+            os.kill(link.child.pid, signal.SIGKILL)
+
+    flow = {"steps": [{"id": "s", "component": "/keep", "input": {"$input": "$"}}], "output": {"$step": "s"}}
+    async with LocalRuntime(served, retry=RetryPolicy(10, Backoff.constant(0.01)), on_event=observe) as runtime:
+        outcomes = await runtime.run_batch(flow, list(range(200)), max_concurrency=20)
+    assert [outcome.unwrap()["data"] for outcome in outcomes] == list(range(200))
 
 
 # ---- floods and rubbish -----------------------------------------------------------------------------------------
