@@ -3,17 +3,20 @@
 import difflib
 import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Raw
 
-from stepflow_sdk.components.execution import Execution, Lane
+from stepflow_sdk.components.binding import Bound
+from stepflow_sdk.components.execution import Execution
+from stepflow_sdk.components.lanes import Lane
 from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.context import BlockingContext, StepflowContext
 from stepflow_sdk.context.base import Call, ContextBase
 from stepflow_sdk.context.client import RuntimeClient, RuntimeProfile
 from stepflow_sdk.context.current import CURRENT
-from stepflow_sdk.errors import MethodNotFound, NotInitialized, ResourceUnavailable, SkipStep, WireError
+from stepflow_sdk.errors import InternalError, MethodNotFound, NotInitialized, ResourceUnavailable, SkipStep, WireError
 from stepflow_sdk.protocol import Notification, Request, decode_params, methods
 from stepflow_sdk.protocol.dialects import initialize_result, read_initialize
 from stepflow_sdk.protocol.failures import sole_cause
@@ -29,6 +32,11 @@ __all__ = ["Dispatcher"]
 
 _log = logging.getLogger("stepflow_sdk.server")
 _NULL = Raw(b"null")
+_NOTHING: Mapping[type, Any] = MappingProxyType({})
+
+
+def _not_bound() -> Any:
+    raise InternalError("the call was never bound")
 
 
 class Dispatcher:
@@ -38,13 +46,16 @@ class Dispatcher:
         service: What all connections share.
         profile: What is known of the runtime, where connections are too short for ``initialize`` to come on each.
             Without it nothing is served before that.
+
+    Attributes:
+        executions: What runs and has not been answered.
     """
 
     def __init__(self, service: Service, profile: RuntimeProfile | None = None) -> None:
         self._service = service
         self._profile = service.profile() if profile is None else profile
         self._initialized = profile is not None
-        self._executions: set[Execution] = set()
+        self.executions: set[Execution] = set()
         self._lane = Lane()
         self._methods: Mapping[str, Callable[[Connection, Request], None]] = {
             methods.EXECUTE.name: self._execute,
@@ -78,7 +89,7 @@ class Dispatcher:
     def closed(self, connection: Connection) -> None:  # noqa: ARG002  (`Handler`)
         """Stop the components that nobody listens to any more."""
         gone = ResourceUnavailable("the runtime closed the connection")
-        for execution in list(self._executions):
+        for execution in list(self.executions):
             self._service.executor.cancel(execution, gone)
 
     def _initialize(self, connection: Connection, request: Request) -> None:
@@ -91,7 +102,7 @@ class Dispatcher:
     def _hold(self, congested: bool) -> None:
         # What cannot leave must not be made: components wait while the runtime does not read.
         if congested:
-            self._lane.held = True
+            self._lane.hold(True)
         else:
             self._service.executor.release(self._lane)
 
@@ -105,38 +116,62 @@ class Dispatcher:
         connection.reply(request, ComponentInfoResult(component_info(spec)))
 
     def _execute(self, connection: Connection, request: Request) -> None:
-        params: ComponentExecuteParams = decode_params(request, methods.EXECUTE)
+        params = request.params
+        if not isinstance(params, ComponentExecuteParams):
+            params = decode_params(request, methods.EXECUTE)
         service = self._service
-        spec, path_params = service.router.lookup(params.component)
-        context = self._context(connection, spec, params)
-        bound = spec.bind(params.input, path_params, {type(context): context})
-
-        def call() -> Any:
-            # In the component's own task or thread, so that current_context() finds it there and only there.
-            CURRENT.set(context)
-            return bound()
-
-        def on_end(execution: Execution, output: bytes | None, error: BaseException | None) -> None:
-            context.end()
-            self._executions.discard(execution)
-            if error is None:
-                connection.reply(request, ComponentExecuteResult(Raw(output or b"null")))
-            else:
-                _answer_failure(connection, request, error, context)
-
-        execution = service.executor.start(spec, call, on_end, self._lane)
+        found = service.found.get(params.component)
+        spec, path_params = found or service.lookup(params.component)
+        execution = _Execution(service.executor, spec, self._lane, self, connection, request, params)
+        inject = {type(context): context for context in (execution.context(),)} if spec.injected else _NOTHING
+        execution.bound = spec.bind(params.input, path_params, inject)
+        service.executor.start(execution)
         if not execution.answered:
-            self._executions.add(execution)
+            self.executions.add(execution)
 
-    def _context(
+    def context(
         self, connection: Connection, spec: ComponentSpec, params: ComponentExecuteParams
     ) -> StepflowContext[Any] | BlockingContext[Any]:
+        """The context of a call."""
         service = self._service
         client = RuntimeClient(connection, self._profile)
         facts = Call(params.component, params.attempt, params.observability, client, service.values, service.state)
         if spec.in_thread:
             return BlockingContext(facts, service.loop, service.executor.waiting)
         return StepflowContext(facts)
+
+
+class _Execution(Execution, eq=False):
+    """The execution of a component for a request."""
+
+    dispatcher: Dispatcher
+    connection: Connection
+    request: Request
+    params: ComponentExecuteParams
+    bound: Bound = _not_bound
+    known_context: StepflowContext[Any] | BlockingContext[Any] | None = None
+
+    def context(self) -> StepflowContext[Any] | BlockingContext[Any]:
+        """The context of the call, which most components never ask for."""
+        if self.known_context is None:
+            self.known_context = self.dispatcher.context(self.connection, self.spec, self.params)
+            if self.answered:
+                self.known_context.end()
+        return self.known_context
+
+    def call(self) -> Any:
+        # In the component's own task or thread, so that current_context() finds it there and only there.
+        CURRENT.set(self)
+        return self.bound()
+
+    def ended(self, output: bytes, error: BaseException | None) -> None:
+        self.dispatcher.executions.discard(self)
+        if self.known_context is not None:
+            self.known_context.end()
+        if error is None:
+            self.connection.reply(self.request, ComponentExecuteResult(Raw(output)))
+        else:
+            _answer_failure(self.connection, self.request, error, self.context())
 
 
 def _answer_failure(connection: Connection, request: Request, error: BaseException, context: ContextBase[Any]) -> None:

@@ -1,7 +1,7 @@
 """What the connections of a served process share, and its life inside the lifespan."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -39,6 +39,7 @@ class Service:
         blob_hosts: frozenset[str] = frozenset(),
     ) -> None:
         self.router = router
+        self.found = {spec.path: router.lookup(spec.path) for spec in router.specs if "{" not in spec.path}
         self.executor = executor
         self.threads = threads
         self.values = JsonValues()
@@ -51,6 +52,14 @@ class Service:
         self.component_list = Raw(
             msgspec.json.encode(ListComponentsResult([component_info(spec) for spec in router.specs]))
         )
+
+    def lookup(self, path: str) -> tuple[ComponentSpec, Mapping[str, str]]:
+        """The component of a path, and the path's parameters.
+
+        Raises:
+            ComponentNotFound: There is none.
+        """
+        return self.found.get(path) or self.router.lookup(path)
 
     def profile(self, *, likely_runs: bool = False) -> RuntimeProfile:
         """Return a blank page for what will be known of a runtime; it is closed with the service."""

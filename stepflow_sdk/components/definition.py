@@ -78,8 +78,8 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
         timeout=options.timeout,
         max_concurrency=options.max_concurrency,
         injected=tuple(dict.fromkeys(parameter.annotation for parameter in signature.of("injected"))),
-        _bind=make_binder(function, signature.parameters, read, maker.path_readers()),
-        _encode=make_writer(output_kind, signature.returns),
+        bind=make_binder(function, signature.parameters, read, maker.path_readers()),
+        encode=make_writer(output_kind, signature.returns),
     )
 
 

@@ -3,80 +3,86 @@
 import asyncio
 import contextlib
 import contextvars
-import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from msgspec import Struct
+
+from stepflow_sdk.components.begun import EagerTasks
+from stepflow_sdk.components.lanes import Lane
 from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.errors import RequestTimeout
 
-__all__ = ["Execution", "Executor", "Lane"]
-
-_MAX_MADE = 1024 * 1024
-
-OnEnd = Callable[["Execution", bytes | None, BaseException | None], None]
+__all__ = ["Execution", "Executor"]
 
 
-class Lane:
-    """The calls of one connection: while it is held none of them begins.
-
-    Attributes:
-        held: Whether outputs would pile up, because nobody takes them.
-        parked: The calls that wait to begin.
-    """
-
-    __slots__ = ("_lock", "_made", "held", "parked")
-
-    def __init__(self) -> None:
-        self.held = False
-        self.parked: deque[Execution] = deque()
-        self._made = 0
-        self._lock = threading.Lock()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no call should begin now; worker threads may ask too."""
-        return self.held or self._made > _MAX_MADE
-
-    def count(self, size: int) -> None:
-        """Count the bytes that worker threads have made and the loop has not seen, less with a negative size."""
-        with self._lock:
-            self._made += size
+class _Progress(Struct, eq=False, kw_only=True):
+    answered: bool = False
+    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
 
 
-class Execution:
+class Execution(_Progress, eq=False):
     """One call of a component: it is answered once, by its end, its timeout or its cancellation.
 
     Attributes:
+        executor: What runs it.
         spec: The component.
+        lane: What can hold it back.
         answered: Whether the outcome has been told; what comes later is dropped.
-
-    The other attributes belong to the executor.
+        task: The task in which it goes on, when it had to wait.
+        timer: What ends it when its time is over.
     """
 
-    __slots__ = ("answered", "call", "lane", "on_end", "spec", "task", "timer")
+    executor: "Executor"
+    spec: ComponentSpec
+    lane: Lane
 
-    def __init__(self, spec: ComponentSpec, call: Callable[[], Any], on_end: OnEnd, lane: Lane) -> None:
-        self.spec = spec
-        self.answered = False
-        self.call = call
-        self.on_end = on_end
-        self.lane = lane
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
+    def call(self) -> Any:
+        """Call the function: returns its output, or for an ``async def`` component the coroutine that does.
+
+        Called inside a context of its own, in the task or thread of the component.
+        """
+        raise NotImplementedError
+
+    def ended(self, output: bytes, error: BaseException | None) -> None:
+        """Take the outcome, the encoded output or the exception; called once, on the loop."""
+        raise NotImplementedError
+
+    def end(self, value: Any, error: BaseException | None) -> None:
+        """Take what the coroutine returned or raised."""
+        if error is None and not self.answered:
+            try:
+                value = self.spec.encode(value)
+            except BaseException as failure:  # parts of an output are code of the user
+                error = failure
+        if self.task is not None:
+            self.executor.forget(self)
+        self.executor.finish(self, value, error)
+
+    def outcome(self) -> "Outcome":
+        """Call the function and encode its output."""
+        try:
+            return self.spec.encode(self.call()), None
+        except BaseException as error:  # SystemExit of a component must not be that of the server
+            return b"", error
+
+
+Outcome = tuple[bytes, BaseException | None]
 
 
 class _Gate:
     """Counts the running calls of a component with ``max_concurrency`` and lines up the others."""
 
-    __slots__ = ("limit", "running", "waiting")
+    __slots__ = ("limit", "opening", "running", "waiting")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.running = 0
+        self.opening = False
         self.waiting: deque[Execution] = deque()
 
 
@@ -90,11 +96,12 @@ class Executor:
     def __init__(self, threads: WorkerThreads) -> None:
         self._threads = threads
         self._loop = asyncio.get_running_loop()
+        self._eager = EagerTasks(self._loop)
+        self._begin = self._eager.begin
         self._unanswered: set[Execution] = set()
         self._gates: dict[str, _Gate] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: set[Execution] = set()
         self._idle = asyncio.Event()
-        self._free = Lane()
 
     def waiting(self) -> AbstractContextManager[None]:
         """For a ``def`` component that does nothing but wait inside the block: its thread does not count meanwhile."""
@@ -105,35 +112,30 @@ class Executor:
         """How many calls have not told their outcome yet."""
         return len(self._unanswered)
 
-    def start(self, spec: ComponentSpec, call: Callable[[], Any], on_end: OnEnd, lane: Lane | None = None) -> Execution:
-        """Run a call as its component demands.
+    def start(self, execution: Execution) -> None:
+        """Run a call as its component demands; it may have ended when this returns.
 
-        Args:
-            spec: The component; its limits apply: ``timeout`` counts from when the call runs, and calls above
-                ``max_concurrency`` wait their turn.
-            call: Returns the output, or for an ``async def`` component the coroutine that does.
-            on_end: Called once on the loop, with the encoded output or with the exception.
-            lane: The lane that can hold the call back.
+        The limits of the component apply: ``timeout`` counts from when the call runs, and calls above
+        ``max_concurrency`` wait their turn.
         """
-        execution = Execution(spec, call, on_end, lane or self._free)
-        self._unanswered.add(execution)
-        if spec.max_concurrency is not None:
-            gate = self._gates.get(spec.path)
-            if gate is None:
-                gate = self._gates[spec.path] = _Gate(spec.max_concurrency)
-            if gate.running >= gate.limit:
-                gate.waiting.append(execution)
-                return execution
-            gate.running += 1
-        self._begin(execution)
-        return execution
+        spec = execution.spec
+        if spec.max_concurrency is None or self._pass_gate(execution):
+            self._launch(execution, spec)
+        if not execution.answered:
+            self._unanswered.add(execution)
 
     def cancel(self, execution: Execution, reason: BaseException) -> None:
         """Answer a call with an exception now and have its component stop as soon as it lets itself be stopped.
 
         An ``async def`` component is cancelled. A thread cannot be: its call goes on without an audience.
         """
-        self._answer(execution, None, reason)
+        if execution.answered:
+            return
+        execution.answered = True
+        if execution.timer is not None:
+            execution.timer.cancel()
+        execution.ended(b"", reason)
+        self._forget(execution)
         if execution.task is not None:
             execution.task.cancel()
 
@@ -154,72 +156,78 @@ class Executor:
     async def close(self, reason: BaseException, timeout: float = 1.0) -> None:
         """Cancel every call and give the coroutines among them a moment to end."""
         self.cancel_all(reason)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout)
+        tasks = [execution.task for execution in self._running if execution.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+        self._eager.close()
 
     def release(self, lane: Lane) -> None:
         """Let the calls of a lane begin again, as far as it is not held anew meanwhile."""
-        lane.held = False
+        lane.hold(False)
         self._unpark(lane)
+
+    def finish(self, execution: Execution, output: bytes, error: BaseException | None) -> None:
+        """Know that the component itself has ended, before or after it was answered for."""
+        if not execution.answered:
+            execution.answered = True
+            if execution.timer is not None:
+                execution.timer.cancel()
+            execution.ended(output, error)
+            if self._unanswered:
+                self._forget(execution)
+        if execution.spec.max_concurrency is not None:
+            self._leave_gate(execution.spec)
+
+    def forget(self, execution: Execution) -> None:
+        """Know that a task is about to end."""
+        self._running.discard(execution)
+        execution.task = None
 
     def _unpark(self, lane: Lane) -> None:
         while lane.parked and not lane.is_full:
-            self._launch(lane.parked.popleft())
+            execution = lane.parked.popleft()
+            if execution.answered:
+                self.finish(execution, b"", None)
+            else:
+                self._launch(execution, execution.spec)
 
-    def _begin(self, execution: Execution) -> None:
-        if execution.spec.timeout is not None:
-            execution.timer = self._loop.call_later(execution.spec.timeout, self._expire, execution)
-        self._launch(execution)
-
-    def _launch(self, execution: Execution) -> None:
-        spec = execution.spec
+    def _launch(self, execution: Execution, spec: ComponentSpec) -> None:
         if execution.lane.is_full:
             execution.lane.parked.append(execution)
         elif spec.is_async:
-            task = self._loop.create_task(self._run_async(execution))
-            execution.task = task
-            self._tasks.add(task)
+            began = 0.0 if spec.timeout is None else self._loop.time()
+            task = self._begin(execution, contextvars.copy_context())
+            if task is not None:
+                execution.task = task
+                self._running.add(execution)
+                if spec.timeout is not None:
+                    execution.timer = self._loop.call_at(began + spec.timeout, self._expire, execution)
         elif spec.in_thread:
+            if spec.timeout is not None and execution.timer is None:
+                execution.timer = self._loop.call_later(spec.timeout, self._expire, execution)
             context = contextvars.copy_context()
             self._threads.submit(lambda: self._run_in_thread(execution, context))
         else:
-            self._finish(execution, *contextvars.copy_context().run(_outcome, execution))
+            self.finish(execution, *contextvars.copy_context().run(execution.outcome))
 
-    async def _run_async(self, execution: Execution) -> None:
-        # The lane is asked again where the call begins: those before it may have filled the wire meanwhile.
-        if execution.lane.is_full:
-            self._forget_task(execution)
-            execution.lane.parked.append(execution)
-            return
-        # Nothing that a component raises may reach the event loop: SystemExit would end it.
-        try:
-            coroutine: Coroutine[Any, Any, Any] = execution.call()
-            value = execution.spec.encode(await coroutine)
-        except BaseException as error:
-            self._forget_task(execution)
-            self._finish(execution, None, error)
-        else:
-            self._forget_task(execution)
-            self._finish(execution, value, None)
-
-    def _forget_task(self, execution: Execution) -> None:
-        # A done callback would do this too, at the price of another turn of the event loop.
-        if execution.task is not None:
-            self._tasks.discard(execution.task)
-            execution.task = None
+    def _forget(self, execution: Execution) -> None:
+        self._unanswered.discard(execution)
+        if not self._unanswered:
+            self._idle.set()
 
     def _run_in_thread(self, execution: Execution, context: contextvars.Context) -> None:
+        # The lane is asked again where the call begins: those before it may have filled the wire meanwhile.
         if execution.lane.is_full:
-            self._tell(self._launch, execution)
+            self._tell(self._launch, execution, execution.spec)
             return
-        value, error = (None, None) if execution.answered else context.run(_outcome, execution)
-        execution.lane.count(len(value or b""))
-        self._tell(self._finish_thread, execution, value, error)
+        output, error = (b"", None) if execution.answered else context.run(execution.outcome)
+        execution.lane.count(len(output))
+        self._tell(self._finish_thread, execution, output, error)
 
-    def _finish_thread(self, execution: Execution, value: bytes | None, error: BaseException | None) -> None:
-        self._finish(execution, value, error)
+    def _finish_thread(self, execution: Execution, output: bytes, error: BaseException | None) -> None:
+        self.finish(execution, output, error)
         lane = execution.lane
-        lane.count(-len(value or b""))
+        lane.count(-len(output))
         if lane.parked:
             self._unpark(lane)
 
@@ -232,36 +240,26 @@ class Executor:
         message = f"{execution.spec.path} did not end within {seconds} s"
         self.cancel(execution, RequestTimeout(message, data={"timeout": seconds}))
 
-    def _finish(self, execution: Execution, value: bytes | None, error: BaseException | None) -> None:
-        """The component itself has ended, before or after it was answered for."""
-        self._answer(execution, value, error)
-        self._release(execution.spec)
+    def _pass_gate(self, execution: Execution) -> bool:
+        spec = execution.spec
+        gate = self._gates.get(spec.path)
+        if gate is None:
+            gate = self._gates[spec.path] = _Gate(spec.max_concurrency or 1)
+        if gate.running >= gate.limit:
+            gate.waiting.append(execution)
+            return False
+        gate.running += 1
+        return True
 
-    def _answer(self, execution: Execution, value: bytes | None, error: BaseException | None) -> None:
-        if execution.answered:
-            return
-        execution.answered = True
-        if execution.timer is not None:
-            execution.timer.cancel()
-        self._unanswered.discard(execution)
-        execution.on_end(execution, value, error)
-        if not self._unanswered:
-            self._idle.set()
-
-    def _release(self, spec: ComponentSpec) -> None:
-        if spec.max_concurrency is None:
-            return
+    def _leave_gate(self, spec: ComponentSpec) -> None:
         gate = self._gates[spec.path]
         gate.running -= 1
+        if gate.opening:
+            return  # a call that has just been let in has ended at once; whoever let it in lets in the next
+        gate.opening = True
         while gate.waiting and gate.running < gate.limit:
             execution = gate.waiting.popleft()
             if not execution.answered:
                 gate.running += 1
-                self._begin(execution)
-
-
-def _outcome(execution: Execution) -> tuple[bytes | None, BaseException | None]:
-    try:
-        return execution.spec.encode(execution.call()), None
-    except BaseException as error:
-        return None, error
+                self._launch(execution, spec)
+        gate.opening = False

@@ -1,14 +1,15 @@
 """The frozen description of one component: how it is called, what it takes and what it gives."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
-from .binding import Bind, Bound
+from .binding import Bind
 
 __all__ = ["ComponentSpec"]
+
+Encode = Callable[[Any], bytes]
+"""Raises `ComponentError` when an output does not fit the output schema or has no JSON form; every wrong path is named."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +29,8 @@ class ComponentSpec:
         timeout: The longest time that a call may take, in seconds.
         max_concurrency: How many calls may run at once.
         injected: The classes whose instances `bind` needs.
+        bind: Reads the input and returns the call, ready to be made.
+        encode: Checks an output and returns it as JSON.
     """
 
     path: str
@@ -42,32 +45,5 @@ class ComponentSpec:
     timeout: float | None
     max_concurrency: int | None
     injected: tuple[type, ...]
-    _bind: Bind = field(repr=False)
-    _encode: Callable[[Any], bytes] = field(repr=False)
-
-    def bind(
-        self,
-        raw: bytes | bytearray | memoryview | msgspec.Raw,
-        path_params: Mapping[str, str],
-        inject: Mapping[type, Any],
-    ) -> Bound:
-        """Read the input and return the call, ready to be made.
-
-        Args:
-            raw: The input as JSON; not looked at when the component has no use for it.
-            path_params: The texts of the path's parameters, from `Router.lookup`.
-            inject: An instance for each class of `injected`.
-
-        Raises:
-            InvalidInput: The input does not fit the input schema, or a path parameter its type.
-            ComponentError: A class of the user failed while the input was made into it.
-        """
-        return self._bind(raw, path_params, inject)
-
-    def encode(self, output: Any) -> bytes:
-        """Check an output and return it as JSON.
-
-        Raises:
-            ComponentError: It does not fit the output schema or has no JSON form; every wrong path is named.
-        """
-        return self._encode(output)
+    bind: Bind = field(repr=False)
+    encode: Encode = field(repr=False)

@@ -70,11 +70,16 @@ def _any_writer(exactly: Write) -> Write:
         except Exception:
             return exactly(output)
         # A decimal NaN is written as text, and only a Raw has line feeds, which would end a message.
-        if _find_not_finite(packed) or b"\n" in encoded or b'"NaN"' in encoded or b'Infinity"' in encoded:
+        if _find_not_finite(packed) or b"\n" in encoded or _may_be_not_finite(encoded):
             return exactly(output)
         return encoded
 
     return write
+
+
+def _may_be_not_finite(encoded: bytes) -> bool:
+    # One letter is looked for at once, several are not.
+    return (b"N" in encoded and b'"NaN"' in encoded) or (b"I" in encoded and b'Infinity"' in encoded)
 
 
 def _typed_writer(exactly: Write, check: Callable[[bytes], Any], *, integers: bool, nulls: bool) -> Write:

@@ -1,7 +1,7 @@
 """The context of the component that runs here, without a parameter for it."""
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 from stepflow_sdk.context.asynchronous import StepflowContext
 from stepflow_sdk.context.blocking import BlockingContext
@@ -9,7 +9,17 @@ from stepflow_sdk.errors import StepflowError
 
 __all__ = ["CURRENT", "current_context"]
 
-CURRENT: ContextVar[StepflowContext[Any] | BlockingContext[Any] | None] = ContextVar("stepflow_context", default=None)
+
+
+class Running(Protocol):
+    """A component that runs."""
+
+    def context(self) -> StepflowContext[Any] | BlockingContext[Any]:
+        """Its context, made when somebody asks for it."""
+        ...
+
+
+CURRENT: ContextVar[Running | None] = ContextVar("stepflow_running", default=None)
 
 
 def current_context() -> StepflowContext[Any] | BlockingContext[Any]:
@@ -18,7 +28,7 @@ def current_context() -> StepflowContext[Any] | BlockingContext[Any]:
     Raises:
         StepflowError: No component runs here.
     """
-    context = CURRENT.get()
-    if context is None:
+    running = CURRENT.get()
+    if running is None:
         raise StepflowError("current_context() works inside a running component only")
-    return context
+    return running.context()

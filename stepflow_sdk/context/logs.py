@@ -21,8 +21,8 @@ class ContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add what the record does not have yet."""
-        context = CURRENT.get()
-        fields = _NO_FIELDS if context is None else context.log_fields()
+        running = CURRENT.get()
+        fields = _NO_FIELDS if running is None else running.context().log_fields()
         for name, value in fields.items():
             if not hasattr(record, name):
                 setattr(record, name, value)

@@ -6,14 +6,15 @@ with the error to answer and, where it can be told, the id to answer to.
 """
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from stepflow_sdk.errors import InvalidRequest, ParseError, WireError
 
-__all__ = ["Envelope", "Unreadable", "encode", "encode_error", "encode_success", "read_envelope"]
+__all__ = ["Envelope", "Success", "Unreadable", "encode", "encode_error", "one_pass", "read_envelope"]
 
 
 class Envelope(Struct, gc=False):
@@ -27,6 +28,13 @@ class Envelope(Struct, gc=False):
     error: Raw = Raw(b"")
 
 
+class OnePass(Protocol):
+    """A request whose params are decoded."""
+
+    id: int | str
+    params: Struct
+
+
 class Unreadable(Exception):
     """A frame that is not a message."""
 
@@ -36,7 +44,9 @@ class Unreadable(Exception):
         self.id = id
 
 
-class _Success(Struct, tag_field="jsonrpc", tag="2.0"):
+class Success(Struct, tag_field="jsonrpc", tag="2.0"):
+    """The answer to a request."""
+
     id: int | str | None
     result: Any
 
@@ -69,11 +79,6 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 encode = _encoder.encode
 
 
-def encode_success(id: int | str, result: Any) -> bytes:
-    """Return the frame that answers a request with its result."""
-    return encode(_Success(id, result))
-
-
 def encode_error(id: int | str | None, error: Any) -> bytes:
     """Return the frame that answers a request with an error; the id is None where it could not be told."""
     return encode(_Failure(id, error))
@@ -87,6 +92,21 @@ def encode_call(id: str, method: str, params: Any) -> bytes:
 def encode_notification(method: str, params: Any) -> bytes:
     """Return the frame of a notification."""
     return encode(_Notify(method, params))
+
+
+def one_pass(method: str, params: type[Struct]) -> Callable[[bytes | bytearray], OnePass]:
+    """Return a decoder of perfect requests of one method, which takes a frame apart in one go.
+
+    It raises a `msgspec.DecodeError` or a `RecursionError` for every other frame: what that is, `read_envelope` finds
+    out. Nor does it look at the UTF-8 of what stays encoded.
+    """
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        ("id", int | str),
+        ("method", Literal[method]),  # pyright: ignore[reportInvalidTypeForm]  # as good a literal as any
+        ("params", params),
+        ("jsonrpc", Literal["2.0"], "2.0"),
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("OnePassRequest", fields, gc=False)).decode
 
 
 def read_envelope(frame: bytes | bytearray) -> Envelope | list[Raw] | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 
 from stepflow_sdk.errors import (
     InternalError,
@@ -24,13 +24,16 @@ from stepflow_sdk.errors import (
 from stepflow_sdk.protocol import codec
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.failures import error_of, exception_of
-from stepflow_sdk.protocol.methods import Method
+from stepflow_sdk.protocol.methods import EXECUTE, Method
 from stepflow_sdk.protocol.values import Error
 
 __all__ = ["Answer", "Call", "Complaint", "Event", "Notification", "Peer", "Request", "decode_params"]
 
 _decode_error = msgspec.json.Decoder(Error).decode
 _NO_PARAMS = Raw(b"{}")
+_EXECUTE = EXECUTE.name
+_encode, _Success = codec.encode, codec.Success
+_read_execute = codec.one_pass(_EXECUTE, EXECUTE.params)
 
 
 class _Batch:
@@ -43,25 +46,22 @@ class _Batch:
         self.replies: list[bytes] = []
 
 
-class Request:
+class Request(Struct, eq=False):
     """A request of the other end: answer it with `Peer.reply` or `Peer.fail`, once.
 
     Attributes:
         id: As it came, integer or string.
         method: The method's name, known or not.
-        params: Still encoded; ``{}`` when there were none.
-        answered: Whether it has been.
+        params: Still encoded, ``{}`` when there were none; or in the type of the method already, see `decode_params`.
         batch: The JSON-RPC batch that its reply belongs to; the peer's own.
+        answered: Whether it has been.
     """
 
-    __slots__ = ("answered", "batch", "id", "method", "params")
-
-    def __init__(self, id: int | str, method: str, params: Raw, batch: _Batch | None = None) -> None:
-        self.id = id
-        self.method = method
-        self.params = params
-        self.answered = False
-        self.batch = batch
+    id: int | str
+    method: str
+    params: Raw | Struct
+    batch: _Batch | None = None
+    answered: bool = False
 
 
 class Notification:
@@ -117,6 +117,7 @@ class Peer:
 
     Attributes:
         error_codes: The codes of the dialect that the other end turned out to speak.
+        out_bytes: How many bytes must leave and have not been taken.
     """
 
     def __init__(self, *, max_in_flight: int = 10_000) -> None:
@@ -125,7 +126,7 @@ class Peer:
         self._in_flight = 0
         self._calls: dict[str, Call] = {}
         self._out: list[bytes] = []
-        self._out_bytes = 0
+        self.out_bytes = 0
         self._ids = _unguessable_ids()
         self._closed = False
         self._deaf = False
@@ -134,11 +135,6 @@ class Peer:
     def in_flight(self) -> int:
         """How many requests of the other end wait for their answer."""
         return self._in_flight
-
-    @property
-    def out_bytes(self) -> int:
-        """How many bytes must leave and have not been taken."""
-        return self._out_bytes
 
     @property
     def closed(self) -> bool:
@@ -152,6 +148,17 @@ class Peer:
 
         Never raises, whatever the bytes are.
         """
+        # An end that asks nothing is asked, and nearly always to execute a component.
+        if not self._calls and self._in_flight < self._max_in_flight:
+            try:
+                if not frame.isascii():
+                    frame.decode("utf-8")
+                execute = _read_execute(frame)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                pass
+            else:
+                self._in_flight += 1
+                return (Request(execute.id, _EXECUTE, execute.params),)
         try:
             envelope = codec.read_envelope(frame)
         except codec.Unreadable as unreadable:
@@ -225,7 +232,7 @@ class Peer:
 
     def take(self) -> list[bytes]:
         """Return the frames that must leave now, in order, and forget them."""
-        out, self._out, self._out_bytes = self._out, [], 0
+        out, self._out, self.out_bytes = self._out, [], 0
         return out
 
     def reply(self, request: Request, result: Any) -> bool:
@@ -237,10 +244,17 @@ class Peer:
         if request.answered:
             return False
         try:
-            frame = codec.encode_success(request.id, result)
+            frame = _encode(_Success(request.id, result))
         except Exception as error:
             return self.fail(request, InternalError(f"the result could not be encoded: {type(error).__name__}"))
-        return self._answer(request, frame)
+        if request.batch is not None or self._closed:
+            return self._answer(request, frame)
+        # The way of nearly all replies, and the same as that of `_answer`.
+        request.answered = True
+        self._in_flight -= 1
+        self._out.append(frame)
+        self.out_bytes += len(frame)
+        return True
 
     def fail(self, request: Request, error: BaseException) -> bool:
         """Answer a request with an error; see `reply`."""
@@ -293,7 +307,8 @@ class Peer:
             return False
         batch = request.batch
         if batch is None:
-            self._push(frame)
+            self._out.append(frame)
+            self.out_bytes += len(frame)
         else:
             batch.replies.append(frame)
             self._complete(batch)
@@ -315,7 +330,7 @@ class Peer:
 
     def _push(self, frame: bytes) -> None:
         self._out.append(frame)
-        self._out_bytes += len(frame)
+        self.out_bytes += len(frame)
 
 
 def _some(event: Event | None) -> Sequence[Event]:
@@ -362,6 +377,8 @@ def decode_params(request: Request | Notification, method: Method) -> Any:
         InvalidParams: A field is missing or has the wrong type; the message names it.
         ParseError: The params are not JSON (a character that is not UTF-8, say).
     """
+    if isinstance(request.params, method.params):
+        return request.params
     try:
         return method.decode_params.decode(request.params)
     except msgspec.ValidationError as error:

@@ -83,9 +83,10 @@ class Connection:
     def receive(self, frames: list[bytes | bytearray]) -> None:
         """Take the frames of one read; what is answered at once leaves in one write."""
         self._reading = True
+        receive = self.peer.receive
         try:
             for frame in frames:
-                for event in self.peer.receive(frame):
+                for event in receive(frame):
                     self._handle(event)
         finally:
             self._reading = False
@@ -145,7 +146,7 @@ class Connection:
 
     def reply(self, request: Request, result: Any) -> None:
         """Answer a request with its result; ignored when it is answered already."""
-        if self.peer.reply(request, result):
+        if self.peer.reply(request, result) and not (self._reading and self.peer.out_bytes <= HIGH_WATER):
             self._flush_soon()
 
     def fail(self, request: Request, error: BaseException) -> None:

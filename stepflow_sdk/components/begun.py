@@ -1,0 +1,172 @@
+"""Coroutines that begin at once: on a busy server most components end before they ever wait.
+
+A task for each of them would cost more than the component itself. So the first stretch of a coroutine runs in the place
+of its caller, and only a coroutine that waits goes on in a task. From Python 3.12 on asyncio can do this
+(``eager_start``). Before, a spare task is kept for whoever turns out to need it: the first stretch runs under its name,
+because timeouts and task groups hold on to ``asyncio.current_task()``, and what waits is handed over to it.
+"""
+
+import asyncio
+import sys
+import types
+
+# "Extending" in the documentation of asyncio has these two for whoever runs coroutines himself.
+from asyncio.tasks import _enter_task, _leave_task
+from collections.abc import Coroutine, Generator
+from contextvars import Context
+from typing import Any, NamedTuple, Protocol
+
+__all__ = ["EagerTasks"]
+
+class Work(Protocol):
+    """A coroutine to be, and who waits for its outcome."""
+
+    def call(self) -> Coroutine[Any, Any, Any]:
+        """Make the coroutine, inside the context in which it runs."""
+        ...
+
+    def end(self, value: Any, error: BaseException | None) -> None:
+        """Take the value or the exception, once; must not raise."""
+        ...
+
+
+if sys.version_info >= (3, 12):
+
+    class EagerTasks:
+        """Runs coroutines on an event loop, the first stretch of each at once."""
+
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self._loop = loop
+
+        def begin(self, work: Work, context: Context) -> asyncio.Task[None] | None:
+            """Run a coroutine until it ends or waits.
+
+            Returns:
+                The task in which it goes on, or None when it has ended; its outcome has been told then.
+            """
+            task: asyncio.Task[None] = asyncio.Task(_whole(work), loop=self._loop, context=context, eager_start=True)
+            return None if task.done() else task
+
+        def close(self) -> None:
+            """Begin nothing more."""
+
+    async def _whole(work: Work) -> None:
+        # Nothing that it raises may reach the event loop: SystemExit would end it.
+        try:
+            value = await work.call()
+        except BaseException as error:
+            work.end(None, error)
+        else:
+            work.end(value, None)
+
+else:
+
+    class EagerTasks:
+        """Runs coroutines on an event loop, the first stretch of each at once."""
+
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self._loop = loop
+            self._spare: _Spare | None = None
+
+        def begin(self, work: Work, context: Context) -> asyncio.Task[None] | None:
+            """Run a coroutine until it ends or waits.
+
+            Returns:
+                The task in which it goes on, or None when it has ended; its outcome has been told then.
+            """
+            loop = self._loop
+            spare = self._spare
+            # A component may have cancelled the task that it found itself in.
+            if spare is None or spare.task.cancelling():
+                spare = self._spare = _Spare(loop)
+            outer = asyncio.current_task(loop)  # there is one where a runtime in the same process calls
+            if outer is not None:
+                _leave_task(loop, outer)
+            _enter_task(loop, spare.task)
+            try:
+                coroutine, waits_for = context.run(_first_stretch, work)
+            except StopIteration as ended:
+                outcome = ended.value, None
+            except BaseException as error:
+                outcome = None, error
+            else:
+                self._spare = None
+                return spare.take_over(work, coroutine, waits_for, context)
+            finally:
+                _leave_task(loop, spare.task)
+                if outer is not None:
+                    _enter_task(loop, outer)
+            work.end(*outcome)
+            return None
+
+        def close(self) -> None:
+            """Begin nothing more."""
+            if self._spare is not None:
+                self._spare.task.cancel()
+                self._spare = None
+
+    def _first_stretch(work: Work) -> tuple[Coroutine[Any, Any, Any], Any]:
+        coroutine = work.call()
+        return coroutine, coroutine.send(None)
+
+    class _Handed(NamedTuple):
+        work: Work
+        coroutine: Coroutine[Any, Any, Any]
+        waits_for: Any
+        context: Context
+
+    class _Spare:
+        """A task that sleeps until it is given a coroutine to go on with."""
+
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self._gate: asyncio.Future[None] = loop.create_future()
+            self._handed: _Handed | None = None
+            self.task: asyncio.Task[None] = loop.create_task(self._go_on())
+
+        def take_over(
+            self, work: Work, coroutine: Coroutine[Any, Any, Any], waits_for: Any, context: Context
+        ) -> asyncio.Task[None]:
+            self._handed = _Handed(work, coroutine, waits_for, context)
+            if not self._gate.done():  # it is when the first stretch has cancelled its own task
+                self._gate.set_result(None)
+            return self.task
+
+        async def _go_on(self) -> None:
+            cancelled: asyncio.CancelledError | None = None
+            try:
+                await self._gate
+            except asyncio.CancelledError as error:
+                cancelled = error
+            handed = self._handed
+            if handed is None:
+                return
+            try:
+                value = await _rest(handed.coroutine, handed.waits_for, handed.context, cancelled)
+            except BaseException as error:
+                handed.work.end(None, error)
+            else:
+                handed.work.end(value, None)
+
+    @types.coroutine
+    def _rest(
+        coroutine: Coroutine[Any, Any, Any], waits_for: Any, context: Context, error: BaseException | None
+    ) -> Generator[Any, Any, Any]:
+        """What is left of a coroutine after its first stretch, every step in its own context."""
+        while True:
+            sent: Any = None
+            if error is None:
+                try:
+                    sent = yield waits_for
+                except GeneratorExit:
+                    coroutine.close()
+                    raise
+                except BaseException as thrown:
+                    error = thrown
+            try:
+                if error is None:
+                    waits_for = context.run(coroutine.send, sent)
+                else:
+                    waits_for = context.run(coroutine.throw, error)
+                    error = None
+            except StopIteration as ended:
+                return ended.value
