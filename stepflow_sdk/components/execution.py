@@ -6,6 +6,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -17,6 +18,9 @@ from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.errors import RequestTimeout
 
 __all__ = ["Execution", "Executor"]
+
+_SMALL = 1024
+"""Outputs of threads up to so many bytes are not counted: as many as can be in flight fill no memory."""
 
 
 class _Progress(Struct, eq=False, kw_only=True):
@@ -101,6 +105,8 @@ class Executor:
         self._unanswered: set[Execution] = set()
         self._gates: dict[str, _Gate] = {}
         self._running: set[Execution] = set()
+        self._made: deque[tuple[Execution, bytes, BaseException | None]] = deque()
+        self._look_is_due = False
         self._idle = asyncio.Event()
 
     def waiting(self) -> AbstractContextManager[None]:
@@ -205,8 +211,7 @@ class Executor:
         elif spec.in_thread:
             if spec.timeout is not None and execution.timer is None:
                 execution.timer = self._loop.call_later(spec.timeout, self._expire, execution)
-            context = contextvars.copy_context()
-            self._threads.submit(lambda: self._run_in_thread(execution, context))
+            self._threads.submit(partial(self._run_in_thread, execution, contextvars.copy_context()))
         else:
             self.finish(execution, *contextvars.copy_context().run(execution.outcome))
 
@@ -221,15 +226,25 @@ class Executor:
             self._tell(self._launch, execution, execution.spec)
             return
         output, error = (b"", None) if execution.answered else context.run(execution.outcome)
-        execution.lane.count(len(output))
-        self._tell(self._finish_thread, execution, output, error)
+        if len(output) > _SMALL:
+            execution.lane.count(len(output))
+        self._made.append((execution, output, error))
+        # What other threads make until the loop looks needs no second call.
+        if not self._look_is_due:
+            self._look_is_due = True
+            self._tell(self._look)
 
-    def _finish_thread(self, execution: Execution, output: bytes, error: BaseException | None) -> None:
-        self.finish(execution, output, error)
-        lane = execution.lane
-        lane.count(-len(output))
-        if lane.parked:
-            self._unpark(lane)
+    def _look(self) -> None:
+        self._look_is_due = False
+        made = self._made
+        while made:
+            execution, output, error = made.popleft()
+            self.finish(execution, output, error)
+            lane = execution.lane
+            if len(output) > _SMALL:
+                lane.count(-len(output))
+            if lane.parked:
+                self._unpark(lane)
 
     def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is gone: the process is about to end

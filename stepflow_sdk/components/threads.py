@@ -1,7 +1,14 @@
-"""Worker threads for ``def`` components."""
+"""Worker threads for ``def`` components.
 
+To wake a thread costs more than most components take. So one thread hunts: it takes job after job and wakes nobody.
+Only when it is stuck in one of them for half a millisecond while others wait do more threads wake, each time twice as
+many.
+"""
+
+import asyncio
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -11,11 +18,14 @@ __all__ = ["WorkerThreads"]
 _MOST_WAITING = 1000
 """How many threads may stand in for others that wait; a bound for memory."""
 
+_PATIENCE = 0.0005
+"""Seconds without a job begun after which the threads that are awake count as stuck."""
+
 _numbers = itertools.count(1)
 
 
 class WorkerThreads:
-    """A bounded pool of daemon threads that start when there is work for them.
+    """A bounded pool of daemon threads that start when there is work for them; it belongs to an event loop.
 
     The standard library's executor waits for its threads when the interpreter exits, so one component that never
     returns would keep a stopped server alive for ever; these threads end with the process.
@@ -27,61 +37,106 @@ class WorkerThreads:
 
     def __init__(self, limit: int = 32) -> None:
         self._limit = limit
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._unfinished = 0
-        self._waiting = 0
-        self._count = 0
+        self._loop = asyncio.get_running_loop()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._calls: SimpleQueue[bool] = SimpleQueue()  # each wakes a thread that sleeps; False ends it
         self._lock = threading.Lock()
+        self._threads = 0
+        self._awake = 0
+        self._waiting = 0
+        self._stuck = 0
+        self._epoch = 0
+        self._begun = 0
+        self._begun_before = 0
+        self._more = 1
+        self._watch: asyncio.TimerHandle | None = None
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Run a job in a thread of the pool, in the order of submission; it must not raise."""
-        self._jobs.put(job)
+        """Run a job in a thread of the pool, begun in the order of submission; it must not raise. On the loop only."""
+        self._jobs.append(job)
         with self._lock:
-            self._unfinished += 1
-            self._start_thread_if_needed()
+            # Inside the lock a thread that is about to sleep has either seen the job or counts as asleep.
+            if self._awake <= self._waiting + self._stuck:
+                self._wake(1)
+                return
+        if self._watch is None:
+            self._more = 1
+            self._begun_before = self._begun
+            self._watch = self._loop.call_later(_PATIENCE, self._look)
 
     @contextmanager
     def waiting(self) -> Generator[None]:
         """Let another thread work in the place of this one, which does nothing but wait inside the block."""
         with self._lock:
             self._waiting += 1
-            self._start_thread_if_needed()
+            if self._jobs:
+                self._wake(1)
         try:
             yield
         finally:
             with self._lock:
                 self._waiting -= 1
-                if self._count > self._allowed():
-                    # One of those that stood in is idle, or will be.
-                    self._count -= 1
-                    self._jobs.put(None)
 
     def close(self) -> None:
-        """Let idle threads end, and the others after their job."""
+        """Let threads that sleep end, and the others after their job."""
+        if self._watch is not None:
+            self._watch.cancel()
         with self._lock:
-            for _ in range(self._count):
-                self._jobs.put(None)
-            self._count = 0
+            for _ in range(self._threads):
+                self._calls.put(False)
 
-    def _allowed(self) -> int:
-        return self._limit + min(self._waiting, _MOST_WAITING)
+    def _look(self) -> None:
+        self._watch = None
+        if not self._jobs:
+            return
+        if self._begun == self._begun_before:
+            with self._lock:
+                self._stuck = max(self._awake - self._waiting, 0)
+                self._epoch += 1
+                self._wake(self._more)
+            self._more *= 2
+        self._begun_before = self._begun
+        self._watch = self._loop.call_later(_PATIENCE, self._look)
 
-    def _start_thread_if_needed(self) -> None:
-        if self._count < min(self._unfinished, self._allowed()):
-            self._count += 1
-            name = f"stepflow-worker-{next(_numbers)}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+    def _wake(self, count: int) -> None:
+        count = min(count, len(self._jobs), self._limit + min(self._waiting, _MOST_WAITING) - self._awake)
+        for _ in range(count):
+            if self._threads == self._awake:
+                self._threads += 1
+                name = f"stepflow-worker-{next(_numbers)}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+            self._awake += 1
+            self._calls.put(True)
 
     def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None:
+        while self._calls.get():
+            while (job := self._take()) is not None:
+                epoch = self._epoch
+                job()
+                # Not keeping the job alive while waiting for the next one frees what it holds.
+                del job
+                if epoch != self._epoch:
+                    self._come_free()
+            if self._should_end():
                 return
-            job()
-            # Not keeping the job alive while waiting for the next one frees what it holds.
-            del job
-            with self._lock:
-                self._unfinished -= 1
-                if self._count > self._allowed():
-                    self._count -= 1
-                    return
+
+    def _take(self) -> Callable[[], None] | None:
+        with self._lock:
+            # Those that stood in for others make room when these work again.
+            if self._jobs and self._awake <= self._limit + min(self._waiting, _MOST_WAITING):
+                self._begun += 1
+                return self._jobs.popleft()
+            self._awake -= 1
+            return None
+
+    def _come_free(self) -> None:
+        # A little too much or too little costs a wake-up or half a millisecond, and the next look counts anew.
+        with self._lock:
+            self._stuck = max(self._stuck - 1, 0)
+
+    def _should_end(self) -> bool:
+        with self._lock:
+            if self._threads <= self._limit:
+                return False
+            self._threads -= 1
+            return True

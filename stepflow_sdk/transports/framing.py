@@ -30,6 +30,11 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes | bytearray | TooLong]:
         """Return the lines that end in this chunk, without their newlines."""
+        if not self._buffer and not self._skipping and data.endswith(b"\n") and len(data) <= self._max_bytes:
+            # Whole lines, as nearly always.
+            whole: list[bytes | bytearray | TooLong] = [*data.split(b"\n")]
+            whole.pop()
+            return whole
         first, *rest = data.split(b"\n")
         lines: list[bytes | bytearray | TooLong] = []
         self._add(first, lines)
@@ -73,6 +78,8 @@ def join_lines(frames: list[bytes]) -> bytes:
 
     A newline inside a frame can only be white space between tokens, for JSON strings escape it; it becomes a blank.
     """
+    if len(frames) == 1 and b"\n" not in frames[0]:
+        return frames[0] + b"\n"
     data = b"\n".join(frames) + b"\n"
     if data.count(b"\n") != len(frames):
         data = b"\n".join([frame.replace(b"\n", b" ") for frame in frames]) + b"\n"

@@ -111,7 +111,7 @@ class StdioTransport:
         self._take(self._lines.feed(data))
 
     def _take(self, lines: list[bytes | bytearray | TooLong]) -> None:
-        if not any(type(line) is TooLong for line in lines):
+        if TooLong not in map(type, lines):
             self.connection.receive(lines)  # type: ignore[arg-type]  # just seen: there is no TooLong among them
             return
         for line in lines:
