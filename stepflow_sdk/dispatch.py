@@ -116,7 +116,7 @@ class Dispatcher:
         connection.reply(request, ComponentInfoResult(component_info(spec)))
 
     def _execute(self, connection: Connection, request: Request) -> None:
-        params = request.params
+        params = request.decoded
         if not isinstance(params, ComponentExecuteParams):
             params = decode_params(request, methods.EXECUTE)
         service = self._service

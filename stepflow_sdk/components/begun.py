@@ -11,12 +11,13 @@ import sys
 import types
 
 # "Extending" in the documentation of asyncio has these two for whoever runs coroutines himself.
-from asyncio.tasks import _enter_task, _leave_task
+from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
 from collections.abc import Coroutine, Generator
 from contextvars import Context
 from typing import Any, NamedTuple, Protocol
 
 __all__ = ["EagerTasks"]
+
 
 class Work(Protocol):
     """A coroutine to be, and who waits for its outcome."""
@@ -75,28 +76,29 @@ else:
                 The task in which it goes on, or None when it has ended; its outcome has been told then.
             """
             loop = self._loop
-            spare = self._spare
-            # A component may have cancelled the task that it found itself in.
-            if spare is None or spare.task.cancelling():
-                spare = self._spare = _Spare(loop)
+            spare, self._spare = self._spare or _Spare(loop), None
             outer = asyncio.current_task(loop)  # there is one where a runtime in the same process calls
             if outer is not None:
                 _leave_task(loop, outer)
             _enter_task(loop, spare.task)
+            value: Any = None
+            failure: BaseException | None = None
             try:
                 coroutine, waits_for = context.run(_first_stretch, work)
             except StopIteration as ended:
-                outcome = ended.value, None
+                value = ended.value
             except BaseException as error:
-                outcome = None, error
+                failure = error
             else:
-                self._spare = None
                 return spare.take_over(work, coroutine, waits_for, context)
             finally:
                 _leave_task(loop, spare.task)
                 if outer is not None:
                     _enter_task(loop, outer)
-            work.end(*outcome)
+            # A component may have cancelled the task that it found itself in.
+            if not spare.task.cancelling():
+                self._spare = spare
+            work.end(value, failure)
             return None
 
         def close(self) -> None:
@@ -119,33 +121,44 @@ else:
         """A task that sleeps until it is given a coroutine to go on with."""
 
         def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            self._loop = loop
             self._gate: asyncio.Future[None] = loop.create_future()
             self._handed: _Handed | None = None
-            self.task: asyncio.Task[None] = loop.create_task(self._go_on())
+            self._sleeps = False
+            self.task: asyncio.Task[None] = loop.create_task(self._sleep())
 
         def take_over(
             self, work: Work, coroutine: Coroutine[Any, Any, Any], waits_for: Any, context: Context
         ) -> asyncio.Task[None]:
             self._handed = _Handed(work, coroutine, waits_for, context)
-            if not self._gate.done():  # it is when the first stretch has cancelled its own task
+            if not self._sleeps:
+                self.task.add_done_callback(self._look)
+            if not self._gate.done():
                 self._gate.set_result(None)
             return self.task
 
-        async def _go_on(self) -> None:
+        def _look(self, _: "asyncio.Task[None]") -> None:
+            # A task that is cancelled before its first turn ends without a look at what it has been handed.
+            if not self._sleeps and self._handed is not None:
+                self.task = self._loop.create_task(_go_on(self._handed, asyncio.CancelledError()))
+
+        async def _sleep(self) -> None:
+            self._sleeps = True
             cancelled: asyncio.CancelledError | None = None
             try:
                 await self._gate
             except asyncio.CancelledError as error:
                 cancelled = error
-            handed = self._handed
-            if handed is None:
-                return
-            try:
-                value = await _rest(handed.coroutine, handed.waits_for, handed.context, cancelled)
-            except BaseException as error:
-                handed.work.end(None, error)
-            else:
-                handed.work.end(value, None)
+            if self._handed is not None:
+                await _go_on(self._handed, cancelled)
+
+    async def _go_on(handed: _Handed, cancelled: asyncio.CancelledError | None) -> None:
+        try:
+            value = await _rest(handed.coroutine, handed.waits_for, handed.context, cancelled)
+        except BaseException as error:
+            handed.work.end(None, error)
+        else:
+            handed.work.end(value, None)
 
     @types.coroutine
     def _rest(

@@ -16,9 +16,9 @@ __all__ = ["Bind", "Bound", "PathReader", "make_binder"]
 
 Bound = Callable[[], Any]
 Bind = Callable[[Any, Mapping[str, str], Mapping[type, Any]], Bound]
-"""Takes the raw JSON of an input (not looked at when the component has no use for it), the texts of the path's parameters
-and an instance of each injected class. Raises `InvalidInput` when the input does not fit the input schema or a path
-parameter its type, and `ComponentError` when a class of the user failed while the input was made into it."""
+"""Takes the raw JSON of an input (not looked at when the component has no use for it), the texts of the parameters of
+the path and an instance of each injected class. Raises `InvalidInput` when the input does not fit the input schema or a
+path parameter its type, and `ComponentError` when a class of the user failed while the input was made into it."""
 
 _astuple = msgspec.structs.astuple
 

@@ -9,7 +9,7 @@ from .binding import Bind
 __all__ = ["ComponentSpec"]
 
 Encode = Callable[[Any], bytes]
-"""Raises `ComponentError` when an output does not fit the output schema or has no JSON form; every wrong path is named."""
+"""Raises `ComponentError` when an output does not fit the output schema or is not JSON; every wrong path is named."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,6 @@ from stepflow_sdk.errors import StepflowError
 __all__ = ["CURRENT", "current_context"]
 
 
-
 class Running(Protocol):
     """A component that runs."""
 

@@ -7,7 +7,7 @@ with the error to answer and, where it can be told, the id to answer to.
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -106,7 +106,8 @@ def one_pass(method: str, params: type[Struct]) -> Callable[[bytes | bytearray],
         ("params", params),
         ("jsonrpc", Literal["2.0"], "2.0"),
     ]
-    return msgspec.json.Decoder(msgspec.defstruct("OnePassRequest", fields, gc=False)).decode
+    type = msgspec.defstruct("OnePassRequest", fields, gc=False)
+    return cast("Callable[[bytes | bytearray], OnePass]", msgspec.json.Decoder(type).decode)
 
 
 def read_envelope(frame: bytes | bytearray) -> Envelope | list[Raw] | None:

@@ -31,6 +31,7 @@ __all__ = ["Answer", "Call", "Complaint", "Event", "Notification", "Peer", "Requ
 
 _decode_error = msgspec.json.Decoder(Error).decode
 _NO_PARAMS = Raw(b"{}")
+_DECODED = Raw(b"")
 _EXECUTE = EXECUTE.name
 _encode, _Success = codec.encode, codec.Success
 _read_execute = codec.one_pass(_EXECUTE, EXECUTE.params)
@@ -52,14 +53,16 @@ class Request(Struct, eq=False):
     Attributes:
         id: As it came, integer or string.
         method: The method's name, known or not.
-        params: Still encoded, ``{}`` when there were none; or in the type of the method already, see `decode_params`.
+        params: Still encoded; ``{}`` when there were none.
+        decoded: The params in the type of the method, where reading the message gave them; ``params`` is empty then.
         batch: The JSON-RPC batch that its reply belongs to; the peer's own.
         answered: Whether it has been.
     """
 
     id: int | str
     method: str
-    params: Raw | Struct
+    params: Raw
+    decoded: Struct | None = None
     batch: _Batch | None = None
     answered: bool = False
 
@@ -158,7 +161,7 @@ class Peer:
                 pass
             else:
                 self._in_flight += 1
-                return (Request(execute.id, _EXECUTE, execute.params),)
+                return (Request(execute.id, _EXECUTE, _DECODED, execute.params),)
         try:
             envelope = codec.read_envelope(frame)
         except codec.Unreadable as unreadable:
@@ -213,7 +216,7 @@ class Peer:
         self._in_flight += 1
         if batch is not None:
             batch.missing += 1
-        return Request(id, method, params, batch)
+        return Request(id, method, params, None, batch)
 
     def _sort_answer(self, envelope: codec.Envelope, batch: _Batch | None) -> Event | None:
         id = envelope.id
@@ -377,8 +380,8 @@ def decode_params(request: Request | Notification, method: Method) -> Any:
         InvalidParams: A field is missing or has the wrong type; the message names it.
         ParseError: The params are not JSON (a character that is not UTF-8, say).
     """
-    if isinstance(request.params, method.params):
-        return request.params
+    if isinstance(request, Request) and request.decoded is not None:
+        return request.decoded
     try:
         return method.decode_params.decode(request.params)
     except msgspec.ValidationError as error:

@@ -30,7 +30,7 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes | bytearray | TooLong]:
         """Return the lines that end in this chunk, without their newlines."""
-        if not self._buffer and not self._skipping and data.endswith(b"\n") and len(data) <= self._max_bytes:
+        if data[-1:] == b"\n" and not self._buffer and not self._skipping and len(data) <= self._max_bytes:
             # Whole lines, as nearly always.
             whole: list[bytes | bytearray | TooLong] = [*data.split(b"\n")]
             whole.pop()
@@ -78,7 +78,7 @@ def join_lines(frames: list[bytes]) -> bytes:
 
     A newline inside a frame can only be white space between tokens, for JSON strings escape it; it becomes a blank.
     """
-    if len(frames) == 1 and b"\n" not in frames[0]:
+    if len(frames) == 1 and 0x0A not in frames[0]:
         return frames[0] + b"\n"
     data = b"\n".join(frames) + b"\n"
     if data.count(b"\n") != len(frames):
