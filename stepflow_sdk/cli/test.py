@@ -22,6 +22,7 @@ from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, as_json, check_writable, printable, say
 from stepflow_sdk.errors import InvalidDocument
 from stepflow_sdk.flows import did_you_mean, dump_yaml
+from stepflow_sdk.flows.diagnostics import DEPRECATED
 from stepflow_sdk.flows.matching import normalized, restricted
 from stepflow_sdk.runtime.case_files import CaseFile, find_case_files, update_case_file
 from stepflow_sdk.runtime.case_runs import CaseReport, FileReport, run_case_files
@@ -78,6 +79,10 @@ def _find(options: Options) -> list[CaseFile]:
             hint = did_you_mean(name, beside)
             raise UsageError(f"test: there is no {path[:200]!r}{f'; {hint}' if hint else ''}")
     files = find_case_files(paths)
+    for file in files:
+        for finding in () if file.flow is None else file.flow.warnings:
+            if finding.code == DEPRECATED[0]:
+                say(f"warning: {finding}")
     names = [case.name for file in files for case in file.cases]
     for name in options.case:
         if name not in names and not any(file.problem for file in files):

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -12,6 +13,7 @@ import msgspec
 
 from stepflow_sdk.errors import BlobNotFound, DefinitionError, InvalidValue
 from stepflow_sdk.flows import Diagnostic, Flow, TypeReport, load_flow, require_runnable
+from stepflow_sdk.flows.diagnostics import DEPRECATED
 from stepflow_sdk.protocol import BlobId, BlobType, FlowResult, FlowResultSuccess, ObservabilityContext
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.assembly import Assembly, Server, from_config, from_servers
@@ -202,7 +204,9 @@ class LocalRuntime:
         """
         self._require_running()
         path = component if component.startswith("/") else f"/{component}"
-        return await self._caller.call(path, given_json(input, "input"), ObservabilityContext(run_id=run_id or str(uuid.uuid4())))
+        return await self._caller.call(
+            path, given_json(input, "input"), ObservabilityContext(run_id=run_id or str(uuid.uuid4()))
+        )
 
     async def run(
         self,
@@ -396,7 +400,10 @@ class LocalRuntime:
 
     def _check(self, flow: Flow) -> None:
         if flow.id not in self._checked:
-            require_runnable(flow, refuse_errors=True)
+            for finding in require_runnable(flow, refuse_errors=True):
+                if finding.code == DEPRECATED[0]:
+                    # Shown at the place that called `run`, by the rules of Python, and once for each flow.
+                    warnings.warn(str(finding), DeprecationWarning, stacklevel=4)
             if len(self._checked) >= _MAX_CHECKED:
                 self._checked.clear()
             self._checked.add(flow.id)

@@ -177,3 +177,16 @@ def test_a_case_that_was_not_skipped_is_told_and_updated(cli: CommandLine) -> No
     assert cli("test", "old.yaml", "--server", "shop:server", "--update").code == 0
     assert "outcome: success" in file.read_text()
     assert cli("test", "old.yaml", "--server", "shop:server").code == 0
+
+
+def test_cases_of_old_flows_run_with_a_warning(cli: CommandLine) -> None:
+    cli.write("old.yaml", SKIPPING + CASES.replace("OUTCOME", "success").replace("REST", "result: 8"))
+    done = cli("test", "old.yaml", "--server", "shop:server")
+    assert "warning: old.yaml:1: $.schema: this is the flow language of Stepflow 0.7" in done.err
+
+
+def test_nothing_is_inferred_for_an_old_flow(cli: CommandLine) -> None:
+    cli.write("old.yaml", OLD)
+    done = cli("infer", "--flow", "old.yaml", "--server", "shop:server")
+    assert (done.code, done.out) == (1, "")
+    assert "'stepflow-sdk upgrade old.yaml' rewrites it" in done.err

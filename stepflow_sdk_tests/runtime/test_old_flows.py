@@ -1,5 +1,6 @@
 """Running flows of 0.7 and 0.8 (section c.10 of the flow format)."""
 
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -373,3 +374,13 @@ async def test_a_skipped_step_of_a_new_flow_is_null() -> None:
     steps = [step("a", 1, "/skipping"), step("b", {"x": {"$step": "a", "path": "$.y"}})]
     document = {"steps": steps, "output": [{"$step": "b"}, {"$coalesce": [{"$step": "a"}, "next"]}]}
     assert await run(document) == FlowResultSuccess([{"x": None}, "next"])
+
+
+async def test_python_warns_once_of_an_old_flow_where_it_is_run() -> None:
+    async with LocalRuntime(server) as runtime:
+        with pytest.warns(DeprecationWarning, match="'stepflow-sdk upgrade' rewrites it") as caught:
+            await runtime.run_batch(SKIPPED, [1, 2])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            await runtime.run(SKIPPED)
+    assert [warning.filename for warning in caught] == [__file__]

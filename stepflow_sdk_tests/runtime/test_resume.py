@@ -418,3 +418,24 @@ def test_every_order_of_ends_comes_to_the_same_outcome() -> None:
             ready += item.settle(index, plan.steps[index].id)
         seen.add(repr(item.outcome))
     assert len(seen) == 1
+
+
+async def test_a_flow_of_0_7_goes_on_with_its_skips_and_defaults(tmp_path: Path) -> None:
+    def ref(step: str, **more: Any) -> dict[str, Any]:
+        return {"$from": {"step": step}, **more}
+
+    steps = [
+        {"id": "skipped", "component": "/work", "skipIf": True},
+        {"id": "spread", "component": "/work", "input": ref("skipped")},
+        {"id": "failed", "component": "/fail", "onError": {"action": "skip"}},
+        {"id": "default", "component": "/fail", "onError": {"action": "useDefault", "defaultValue": [7]}},
+        {"id": "last", "component": "/work", "input": [ref("default"), ref("failed", onSkip={"action": "useDefault"})]},
+    ]
+    document = {"schema": "s", "steps": steps, "output": [ref("last"), ref("spread", onSkip={"action": "useDefault"})]}
+    image, run_id = await _interrupted(tmp_path / "state.db", document, None, at="last")
+    async with LocalRuntime(gate := Gate(), state=image) as runtime:
+        (run,) = await runtime.resume()
+        assert run.status == "completed"
+        assert gate.calls == [("last", [[7], None], 2)]
+        (item,) = await runtime.engine.runs.items(run_id)
+        assert item.result == FlowResultSuccess([[[7], None], None])
