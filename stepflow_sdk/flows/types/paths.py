@@ -12,13 +12,6 @@ from stepflow_sdk.flows.types.verdicts import Verdict
 from stepflow_sdk.flows.types.words import in_words, names
 from stepflow_sdk.flows.values import PathParts
 
-_VERDICTS = {
-    Presence.ALWAYS: Verdict.FITS,
-    Presence.DECLARED: Verdict.UNKNOWN,
-    Presence.UNDECLARED: Verdict.MAYBE,
-    Presence.NEVER: Verdict.NEVER,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -81,22 +74,23 @@ def _of_one(type: Type, key: str | int, whole: str) -> Part:
     if isinstance(type, (Unknown, Never)):
         verdict = Verdict.UNKNOWN if isinstance(type, Unknown) else Verdict.FITS
         return Part(type, verdict, f"nothing is known of {whole}, which may have no {name}")
+    known: Iterable[str] = ()
     if isinstance(key, str) and (fields := fields_of(type)) is not None:
-        found = fields.look_up(key)
-        hint = _hint(key, fields.declared)
+        inner, presence = fields.look_up(key)
+        known = fields.declared
     elif isinstance(key, int) and (items := items_of(type)) is not None:
-        found = items.look_up(key)
-        hint = f"it has at most {len(items.first) if items.most is None else items.most} elements"
+        inner, presence = items.look_up(key)
     else:
         return Part(Never(), Verdict.NEVER, _impossible(type, key, whole))
-    inner, presence = found
-    said = {
-        Presence.ALWAYS: "",
-        Presence.DECLARED: f"{name} of {whole} may be missing",
-        Presence.UNDECLARED: f"{name} of {whole} is not declared; {hint}",
-        Presence.NEVER: f"{whole} has no {name}; {hint}",
-    }
-    return Part(inner, _VERDICTS[presence], said[presence])
+    match presence:
+        case Presence.ALWAYS:
+            return Part(inner)
+        case Presence.DECLARED:
+            return Part(inner, Verdict.UNKNOWN, f"{name} of {whole} may be missing")
+        case Presence.UNDECLARED:
+            return Part(inner, Verdict.MAYBE, f"{name} of {whole} is not declared; {_hint(key, known)}")
+        case Presence.NEVER:
+            return Part(inner, Verdict.NEVER, f"{whole} has no {name}; {_hint(key, known)}")
 
 
 def _impossible(type: Type, key: str | int, whole: str) -> str:
@@ -104,6 +98,8 @@ def _impossible(type: Type, key: str | int, whole: str) -> str:
     return f"{wanted} is wanted of {whole}, which is {in_words(type)}"
 
 
-def _hint(key: str, known: Iterable[str]) -> str:
+def _hint(key: str | int, known: Iterable[str]) -> str:
+    if isinstance(key, int):
+        return "it is too short"
     known = list(known)
     return did_you_mean(key, known) or (f"declared: {names(known)}" if known else "it has no fields")
