@@ -8,6 +8,7 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from stepflow_sdk.errors import CorruptState, StateError
+from stepflow_sdk.runtime.stores.failures import SqliteError, is_corrupt
 from stepflow_sdk.runtime.stores.locks import Holder
 from stepflow_sdk.runtime.stores.schema import APPLICATION_ID, MIGRATIONS, VERSION, create_tables
 from stepflow_sdk.runtime.stores.sqlite_blobs import PARTIAL
@@ -17,9 +18,9 @@ __all__ = ["Synchronous", "check_file", "connect", "make_file", "open_for_readin
 Synchronous = Literal["full", "normal"]
 
 _MAGIC: Final = b"SQLite format 3\0"
-# Up to here every page is looked at when the file is opened, which takes some tenths of a second; beyond, those of
-# the runs alone. The content of rows is verified when it is read, whatever the size.
-_CHECKED_BYTES: Final = 128 * 1024 * 1024
+# Up to here every page is looked at when the file is opened, which takes half a second; beyond, those of the runs
+# alone. The content of rows is verified when it is read, whatever the size.
+_CHECKED_BYTES: Final = 64 * 1024 * 1024
 
 
 def prepare_file(path: Path, *, create: bool = True, migrate: bool = True) -> None:
@@ -61,7 +62,7 @@ def check_file(path: Path) -> int:
     try:
         with contextlib.closing(connect(path, "ro")) as connection:
             return _check(connection, path)
-    except sqlite3.Error as error:
+    except SqliteError as error:
         raise _unusable(path, error) from None
 
 
@@ -88,7 +89,7 @@ def open_for_writing(
         (epoch,) = connection.execute("SELECT epoch FROM lease").fetchone()
         _forget_halves(connection)
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except SqliteError as error:
         raise _unusable(path, error) from None
     return connection, epoch
 
@@ -101,7 +102,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """
     try:
         return connect(path, "ro")
-    except sqlite3.Error as error:
+    except SqliteError as error:
         raise _unusable(path, error) from None
 
 
@@ -151,7 +152,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> int:
             f"{path}: is of version {version}, and this library knows versions up to {VERSION}; use a newer one"
         )
     what = "" if path.stat().st_size <= _CHECKED_BYTES else "('runs')"
-    (said,) = connection.execute(f"PRAGMA quick_check{what}").fetchone()
+    (said,) = connection.execute(f"PRAGMA integrity_check{what}").fetchone()
     if said != "ok":
         first = str(said).splitlines()[-1]
         raise CorruptState(f"{path}: is damaged ({first}); nothing is written to it, see `stepflow-sdk recover`")
@@ -186,7 +187,7 @@ def _forget_halves(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM blobs WHERE id GLOB ?", (partial,))
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> StateError:
-    if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorname in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+def _unusable(path: Path, error: Exception) -> StateError:
+    if is_corrupt(error):
         return CorruptState(f"{path}: is damaged ({error}); nothing is written to it, see `stepflow-sdk recover`")
     return StateError(f"{path}: cannot be used: {error}")

@@ -7,7 +7,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from stepflow_sdk.errors import CorruptState, ResourceUnavailable
+from stepflow_sdk.runtime.stores.failures import SqliteError, failure_of
 
 __all__ = ["StateReader"]
 
@@ -39,10 +39,8 @@ class StateReader:
         try:
             self._connection.execute("BEGIN")
             return work(self._connection)
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorname in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-                raise CorruptState(f"the state file is damaged: {error}") from None
-            raise ResourceUnavailable(f"the state file cannot be read: {error}") from None
+        except SqliteError as error:
+            raise failure_of(error, "read") from None
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

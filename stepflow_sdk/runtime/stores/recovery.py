@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import DecodeError, Struct, ValidationError
 
 from stepflow_sdk.errors import CorruptState, StateError
+from stepflow_sdk.runtime.stores.failures import SqliteError
 from stepflow_sdk.runtime.stores.opening import connect, make_file
 from stepflow_sdk.runtime.stores.rows import Tail, item_of, read_input, run_of, secrets_of, step_of, tail_row
 from stepflow_sdk.runtime.stores.sqlite_blobs import copy_blob
@@ -62,7 +63,7 @@ def recover_file(source: Path, target: Path) -> Recovered:
             new.execute("BEGIN IMMEDIATE")
             recovered = _Copier(old, new).copy()
             new.execute("COMMIT")
-    except sqlite3.Error as error:
+    except SqliteError as error:
         raise StateError(f"{source}: nothing can be copied: {error}") from None
     return recovered
 
@@ -81,7 +82,7 @@ class _Copier:
         for key in keys:
             try:
                 self._done.blobs += copy_blob(self._old, self._new, key)
-            except (CorruptState, sqlite3.DatabaseError):
+            except (CorruptState, *SqliteError):
                 self._lose("blobs")
         return self._done
 
@@ -125,7 +126,7 @@ class _Copier:
             cursor = self._old.execute(query, arguments)
             while (row := cursor.fetchone()) is not None:
                 yield row
-        except sqlite3.DatabaseError:
+        except SqliteError:
             self._lose(table)
 
     def _lose(self, table: str) -> None:

@@ -1,6 +1,7 @@
 """The thread that writes a state file: everything that has gathered while it wrote is one transaction."""
 
 import asyncio
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -9,7 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
-from stepflow_sdk.errors import CorruptState, ResourceUnavailable, StateError, StepflowError
+from stepflow_sdk.errors import ResourceUnavailable, StateError, StepflowError
+from stepflow_sdk.runtime.stores.failures import SqliteError, failure_of, is_full
 from stepflow_sdk.runtime.stores.rows import ItemRow, StepRow
 
 __all__ = ["Batch", "Bookkeeping", "StateWriter"]
@@ -19,9 +21,6 @@ T = TypeVar("T")
 _log = logging.getLogger("stepflow_sdk.runtime")
 
 _RETRY_SECONDS: Final = 0.25
-# What a disk that is full says; to wait for another one is to lose nothing.
-_FULL: Final = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_BUSY")
-_CORRUPT: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 # So many rows are one statement: each statement gives the other threads of the process a turn, which costs more.
 _ROWS_AT_ONCE: Final = 50
 
@@ -185,6 +184,7 @@ class StateWriter:
             try:
                 self._write(batch)
             except Exception as error:  # whatever it is, somebody waits for the end of this batch
+                self._roll_back()
                 batch.error = self.broken = _told(error)
                 _log.error("the state file is not written any more: %s", error)
             try:
@@ -200,10 +200,10 @@ class StateWriter:
         while True:
             try:
                 self._transact(batch)
-            except sqlite3.Error as error:
-                self._roll_back()
-                if error.sqlite_errorname not in _FULL:
+            except SqliteError as error:
+                if not is_full(error):
                     raise
+                self._roll_back()
                 self._refuse_jobs(batch, error)
                 if not batch:
                     return  # nothing is left that could wait
@@ -240,9 +240,10 @@ class StateWriter:
     def _roll_back(self) -> None:
         self._books.settle(kept=False)
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # where SQLite has done it itself, or cannot any more
+                self._connection.execute("ROLLBACK")
 
-    def _refuse_jobs(self, batch: Batch, error: sqlite3.Error) -> None:
+    def _refuse_jobs(self, batch: Batch, error: Exception) -> None:
         for job in batch.jobs:
             job.error = _told(error)
             self._loop.call_soon_threadsafe(job.ended.set)
@@ -269,7 +270,7 @@ def _do(connection: sqlite3.Connection, job: _Job) -> None:
     connection.execute("SAVEPOINT job")
     try:
         job.result = job.work(connection)
-    except sqlite3.Error:
+    except SqliteError:
         raise
     except Exception as error:
         # It is refused alone: nothing of it is kept, and what others wrote is.
@@ -287,9 +288,8 @@ async def _ended(batch: Batch) -> None:
 def _told(error: Exception) -> StepflowError:
     if isinstance(error, StepflowError):
         return error
-    name: str = getattr(error, "sqlite_errorname", "")
-    if name in _CORRUPT:
-        return CorruptState(f"the state file is damaged: {error}")
+    if isinstance(error, SqliteError):
+        return failure_of(error, "written")
     return ResourceUnavailable(f"the state file cannot be written: {error}")
 
 
