@@ -111,13 +111,20 @@ def test_the_peer_learns_why_a_nested_flow_failed(runtime: BlockingRuntime) -> N
         runtime.execute("/nested", {"flow": FAIL, "input": "no luck today"})
 
 
-def test_a_flow_in_the_language_of_the_peers_own_version_is_refused_with_its_replacement(
-    runtime: BlockingRuntime,
+@pytest.mark.parametrize(
+    ("output", "skip", "outcome"),
+    [
+        ("spread", True, "skipped"),
+        ("spread", 0, {"inner": 5}),
+        ("default", True, [[1], {"output": "default", "skip": True, "value": 5}, {"$from": 1}]),
+        ("default", "", [5, {"output": "default", "skip": "", "value": 5}, {"$from": 1}]),
+    ],
+)
+def test_a_flow_of_the_builder_of_the_peer_runs_with_the_semantics_of_its_version(
+    runtime: BlockingRuntime, output: str, skip: Any, outcome: Any
 ) -> None:
-    with pytest.raises(
-        WireError, match=r"\$\.steps\[0\]\.input\.value\.\$from: '\$from' is the language of Stepflow 0\.7"
-    ):
-        runtime.execute("/old_language", {"value": 1})
+    told = runtime.execute("/old_language", {"value": {"output": output, "skip": skip, "value": 5}})
+    assert told == {"outcome": outcome}
 
 
 @pytest.mark.parametrize("limit", [None, 1, 3])

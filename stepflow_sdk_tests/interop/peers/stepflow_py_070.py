@@ -18,6 +18,8 @@ from stepflow_py import (  # type: ignore[import-not-found]  # lives in an envir
     StepflowServer,
     Value,
 )
+from stepflow_py.exceptions import StepflowSkipped  # type: ignore[import-not-found]  # as above
+from stepflow_py.generated_flow import OnErrorDefault, OnSkipDefault  # type: ignore[import-not-found]  # as above
 
 server = StepflowServer()
 
@@ -93,9 +95,28 @@ async def nested(input: Nested, context: StepflowContext) -> Any:
 async def old_language(input: Anything, context: StepflowContext) -> Any:
     """Run a flow built with this version's own builder, in the flow language of this version."""
     builder = FlowBuilder(name="old")
-    builder.add_step(id="one", component="/echo", input_data={"value": Value.input()})
-    builder.set_output(Value.step("one"))
-    return await context.evaluate_flow(builder.build(), input.value)
+    builder.add_step(
+        id="one",
+        component="/echo",
+        input_data={"value": {"inner": Value.input.add_path("value")}},
+        skip_if=Value.input.add_path("skip"),
+    )
+    builder.add_step(
+        id="two",
+        component="/fail",
+        input_data={"text": "no luck"},
+        on_error=OnErrorDefault(action="useDefault", defaultValue=Value.input().to_value_template()),
+    )
+    default = OnSkipDefault(action="useDefault", defaultValue=[1])
+    outputs = {
+        "spread": Value.step("one"),
+        "default": [Value.step("one", "$.inner", default), Value.step("two"), Value.literal({"$from": 1})],
+    }
+    builder.set_output(outputs[input.value["output"]])
+    try:
+        return {"outcome": await context.evaluate_flow(builder.build(), input.value)}
+    except StepflowSkipped:
+        return {"outcome": "skipped"}
 
 
 @server.component
