@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from stepflow_sdk.context.logs import LineLogger, LogThread
 from stepflow_sdk.dispatch import Dispatcher
@@ -69,6 +70,9 @@ def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | No
     http.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name for the Host header")
     http.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help="an origin that may call")
     http.add_argument("--token-env", metavar="NAME", help="the environment variable that holds the bearer token")
+    http.add_argument(
+        "--blob-api", metavar="URL", help="the runtime's blobs, for replicas that it does not introduce itself to"
+    )
     http.add_argument("--insecure", action="store_true", help="listen beyond this machine without a token")
     given = parser.parse_args(arguments)
     token = policy.token
@@ -76,6 +80,9 @@ def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | No
         token = os.environ.get(given.token_env)
         if not token:
             parser.error(f"the environment variable {given.token_env} of --token-env is not set")
+    blob_api: str | None = given.blob_api
+    if blob_api is not None and urlsplit(blob_api).scheme not in {"http", "https"}:
+        parser.error(f"--blob-api is a URL, such as http://127.0.0.1:7840/api/v1/blobs, not {blob_api[:100]!r}")
     if given.http:
         _check_address(parser, given.host, token, given.insecure)
     if given.mcp and find_spec("mcp") is None:
@@ -86,6 +93,7 @@ def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | No
         allowed_hosts=policy.allowed_hosts | names,
         allowed_origins=policy.allowed_origins | set(given.allow_origin),
         token=token,
+        blob_api=blob_api or policy.blob_api,
     )
     return Options(given.http, given.mcp, given.log_level, given.host, given.port, changed)
 

@@ -131,6 +131,8 @@ class StepflowServer(Router, Generic[State]):
     def endpoint(self, service: Service, policy: HttpPolicy) -> HttpEndpoint:
         """The ASGI application that serves HTTP for a service."""
         profile = service.profile(likely_runs=True)
+        if policy.blob_api is not None:
+            profile.assume(policy.blob_api)
         return HttpEndpoint(lambda: Dispatcher(service, profile), policy)
 
     def _endpoint_here(self) -> HttpEndpoint:

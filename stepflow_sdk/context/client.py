@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from stepflow_sdk.errors import InvalidParams, MethodNotFound, NotFound, RequestTimeout
 from stepflow_sdk.protocol import methods
-from stepflow_sdk.protocol.dialects import Initialization
+from stepflow_sdk.protocol.dialects import PROTOCOL_VERSION, Initialization
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes, range_codes
 from stepflow_sdk.protocol.messages import (
     BatchDetails,
@@ -70,6 +70,12 @@ class RuntimeProfile:
         self.blob_api: BlobApi | None = None
         self.introduced = False
         self._opened: BlobApi | None = None
+        self._assumed: str | None = None
+
+    def assume(self, blob_url: str) -> None:
+        """Take the runtime for one of 0.10 or 0.11 with its blobs there, whatever it says of them, or never says."""
+        self._assumed = blob_url
+        self.introduce(Initialization(PROTOCOL_VERSION, camel_case=True), None, frozenset())
 
     def introduce(self, said: Initialization, caller: str | None, blob_hosts: frozenset[str]) -> None:
         """Take in what ``initialize`` said.
@@ -85,6 +91,7 @@ class RuntimeProfile:
         url = said.capabilities.blob_api_url if said.capabilities is not None else None
         if url is not None:
             check_blob_url(url, caller, blob_hosts)
+        url = self._assumed or url
         self.introduced = True
         self.missing = set(_FLOWS) if said.camel_case else set()
         self.error_codes = range_codes if said.camel_case else protocol_codes

@@ -116,7 +116,7 @@ def told(error: Any) -> Told:
 
 @contextmanager
 def running_orchestrator(
-    version: str, config: Mapping[str, Any] | str, network: Network, directory: Path
+    version: str, config: Mapping[str, Any] | str, network: Network, directory: Path, *, port: int = 0
 ) -> Iterator[Orchestrator]:
     """Start an orchestrator, and see to it that it and its servers end.
 
@@ -125,11 +125,12 @@ def running_orchestrator(
         config: The configuration, whose ``workingDirectory`` is the directory; or its text, as it is.
         network: Where it listens.
         directory: Where the configuration goes.
+        port: Where it listens; by default anywhere.
     """
     file = directory / "stepflow-config.yml"
     text = config if isinstance(config, str) else json.dumps({"workingDirectory": str(directory), **config})
     file.write_text(text, "utf-8")
-    options = ["--port", "0", "--config", str(file), "--log-level", "info", "--other-log-level", "warn"]
+    options = ["--port", str(port), "--config", str(file), "--log-level", "info", "--other-log-level", "warn"]
     env = {"PATH": "/usr/bin:/bin", "STEPFLOW_COMPONENT_STDERR": "verbose", "NO_COLOR": "1"}
     command = network.inside([str(orchestrator_binary(version)), *options])
     program = Program(f"orchestrator {version}", command, cwd=directory, env=env)

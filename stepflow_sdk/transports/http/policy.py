@@ -35,6 +35,8 @@ class HttpPolicy:
         allowed_origins: What ``Origin`` may be when there is one (``https://example.com``).
         token: What callers must send as ``Authorization: Bearer TOKEN``; None for no such demand.
         blob_hosts: Hosts, beside its own, on which a runtime may say that its blobs are.
+        blob_api: Where the blobs of the runtime are, for replicas behind one address: a runtime of 0.10 or 0.11
+            introduces itself to one of them alone, and tells no other.
         max_body_bytes: The longest body that is read.
         head_timeout: Seconds that the head of a request may take, where the server runs itself.
         body_timeout: Seconds that may pass without a further piece of a body.
@@ -45,6 +47,7 @@ class HttpPolicy:
     allowed_origins: frozenset[str] = frozenset()
     token: str | None = None
     blob_hosts: frozenset[str] = frozenset()
+    blob_api: str | None = None
     max_body_bytes: int = 64 * 1024 * 1024
     head_timeout: float = 10.0
     body_timeout: float = 20.0

@@ -44,6 +44,9 @@ def order(lines: list[Line], customer: str = "somebody") -> Receipt:
         lines: What is ordered.
         customer: Who orders.
     """
+    if replica := os.environ.get("REPLICA"):
+        with Path(f"replica-{replica}").open("a") as file:
+            file.write("order\n")
     return Receipt(f"{len(lines)} lines for {customer}", sum(line.quantity for line in lines))
 
 
