@@ -48,7 +48,10 @@ class Told(NamedTuple):
 class Api:
     """The service, its runtime, and a client."""
 
-    def __init__(self, service: RuntimeService, runtime: LocalRuntime, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, url: str, service: RuntimeService, runtime: LocalRuntime, session: aiohttp.ClientSession
+    ) -> None:
+        self.url = url
         self.service = service
         self.runtime = runtime
         self.session = session
@@ -154,7 +157,7 @@ async def serving(policy: HttpPolicy | None = None, **options: Any) -> AsyncGene
             serve_api(service, listener, policy, before_end=service.stop),
             aiohttp.ClientSession(url) as session,
         ):
-            api = Api(service, runtime, session)
+            api = Api(url, service, runtime, session)
             reached.append(api)
             try:
                 yield api

@@ -16,7 +16,7 @@ HEADERS = {"accept": "application/json, text/event-stream"}
 
 
 async def test_a_replica_that_is_told_where_blobs_are_needs_no_introduction(api: Api) -> None:
-    url = str(api.session._build_url("/api/v1/blobs"))
+    url = f"{api.url}/api/v1/blobs"
     command = [sys.executable, str(COMPONENTS), "--http", "--blob-api", url]
     async with await anyio.open_process(command, stdin=subprocess.DEVNULL, stderr=None) as process:
         assert process.stdout is not None
@@ -27,10 +27,12 @@ async def test_a_replica_that_is_told_where_blobs_are_needs_no_introduction(api:
             aiohttp.ClientSession(headers=HEADERS) as session,
             session.post(f"http://127.0.0.1:{port}/", json=request) as answer,
         ):
-            output = (await answer.json())["result"]["output"]
+            answered = await answer.json()
+            assert "result" in answered, answered
+            output = answered["result"]["output"]
         process.terminate()
     assert output["data"] == {"é": [1.0]}
-    assert await api.runtime.get_blob(output["blob_id"]) == {"é": [1.0]}
+    assert await api.runtime.get_blob(output["id"]) == {"é": [1.0]}
 
 
 async def test_an_address_of_blobs_that_is_none_is_refused() -> None:
