@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 
 from stepflow_sdk_tests.soak.differential import differential
+from stepflow_sdk_tests.soak.kills import kills
 from stepflow_sdk_tests.soak.report import Report, Soak
 
-SOAKS: Mapping[str, Soak] = {"differential": differential}
+SOAKS: Mapping[str, Soak] = {"differential": differential, "kills": kills}
 
 
 def main() -> int:

@@ -1,0 +1,76 @@
+"""A runtime that is killed: it resumes what it finds, and starts runs until it is.
+
+``python kill_program.py STATE LOG GENERATION RUNS``. Each line of the log is written in one piece: ``call`` with the
+run, the item, the step and the attempt, ``accepted`` with a run, and ``idle`` when everything has ended.
+"""
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from typing import Any
+
+from stepflow_sdk import StepflowContext, StepflowServer
+from stepflow_sdk.flows import load_flow
+from stepflow_sdk.runtime import LocalRuntime
+from stepflow_sdk.runtime.engine import RunOptions
+
+ITEMS = 3
+FAN = [
+    {"id": "first", "component": "/work", "input": {"item": {"$input": "$"}, "sum": 0}},
+    *(
+        {"id": f"fan{n}", "component": "/work", "input": {"item": {"$input": "$"}, "sum": {"$step": "first"}}}
+        for n in range(18)
+    ),
+]
+LAST = {
+    "id": "last",
+    "component": "/join",
+    "input": {"item": {"$input": "$"}, "all": [{"$step": f"fan{n}"} for n in range(18)]},
+}
+FLOW: dict[str, Any] = {"name": "fan out", "steps": [*FAN, LAST], "output": {"$step": "last"}}
+EXPECTED = 36
+"""What every item comes to: each of the eighteen gives two."""
+
+
+def main() -> None:
+    state, log, generation, runs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    descriptor = os.open(log, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+
+    def tell(*words: Any) -> None:
+        os.write(descriptor, (json.dumps([generation, *words]) + "\n").encode())
+
+    server: StepflowServer = StepflowServer("killed")
+
+    @server.component
+    async def work(item: int, sum: int, ctx: StepflowContext) -> int:
+        tell("call", ctx.run_id, item, ctx.step_id, ctx.attempt)
+        await asyncio.sleep(random.random() * 0.003)
+        return sum + 1
+
+    @server.component
+    async def join(item: int, all: list[int], ctx: StepflowContext) -> int:
+        tell("call", ctx.run_id, item, ctx.step_id, ctx.attempt)
+        return sum(all)
+
+    async def serve() -> None:
+        began = time.perf_counter()
+        flow = load_flow(FLOW)
+        async with LocalRuntime(server, state=state) as runtime:
+            tell("opened", time.perf_counter() - began)
+            await runtime.engine.store_flow(flow)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(runtime.resume())
+                for _ in range(runs):
+                    tell("accepted", await runtime.engine.submit(flow, list(range(ITEMS)), RunOptions()))
+            for run in await runtime.engine.runs.unfinished(limit=10_000):
+                await runtime.engine.wait(run.run_id)
+            tell("idle")
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""After ``kill -9`` at any moment no run is lost, and no finished step runs again."""
+
+from pathlib import Path
+
+import pytest
+
+from stepflow_sdk_tests.runtime.kills import History, kill_often
+
+
+def _check(history: History) -> None:
+    assert history.wrong == []
+    assert history.finished == history.accepted > 0
+    assert history.again > 0
+
+
+def test_a_killed_runtime_loses_nothing(tmp_path: Path) -> None:
+    _check(kill_often(tmp_path, kills=4, seed=5, runs=8))
+
+
+@pytest.mark.slow
+def test_a_runtime_killed_often_loses_nothing(tmp_path: Path) -> None:
+    history = kill_often(tmp_path, kills=25, seed=7)
+    print(*history.lines(), sep="\n")
+    _check(history)
