@@ -1,19 +1,21 @@
 """What is found of a flow before it runs, held against what happens when it runs."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Meta, Struct
 
 from stepflow_sdk import PathParam, StepflowServer
-from stepflow_sdk.errors import InvalidFlow
+from stepflow_sdk.errors import InvalidFlow, InvalidInput
 from stepflow_sdk.flows import ComponentQuestion, ComponentSchemas, check_types, parse_flow, parse_yaml
 from stepflow_sdk.protocol import FlowResultSuccess
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime import LocalRuntime
 from stepflow_sdk.runtime.config_checks import check_config
+from stepflow_sdk.runtime.events import StepEnded
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
 from stepflow_sdk_tests.flows.types.schemas import NAMES, PLAIN, VALUES, is_valid, samples
 from stepflow_sdk_tests.transports.scripted_http import Exchange, scripted
@@ -115,7 +117,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @given(cases())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_what_is_found_is_what_happens(case: Case) -> None:
     flow = parse_flow(case.document)
     recorder = Recorder(case.outputs)
@@ -136,6 +138,13 @@ def test_what_is_found_is_what_happens(case: Case) -> None:
 
 
 # ---- against servers ----------------------------------------------------------------------------------------------
+
+
+class Point(Struct):
+    x: int
+    y: float = 0.0
+    tags: list[str] = []
+
 
 server = StepflowServer("shop")
 
@@ -158,6 +167,90 @@ def ready() -> bool:
 @server.component("models/{*model}")
 def ask(prompt: str, model: PathParam[str]) -> str:
     return f"{model}: {prompt}"
+
+
+@server.component
+def scale(point: Point, factor: float = 1.0) -> Point:
+    return Point(point.x, point.y * factor, point.tags)
+
+
+@server.component
+def paint(kind: Literal["red", "green"], times: Annotated[int, Meta(ge=0)] = 1) -> Literal["green"]:
+    return "green"
+
+
+@server.component
+def mirror(point: Point) -> Point | None:
+    return None if point.x == 0 else Point(-point.x, point.y)
+
+
+@server.component
+def spell(values: list[int], names: dict[str, bool] | None = None) -> dict[str, int]:
+    return {"a": len(values), "b": len(names or {})}
+
+
+FIELDS = ["article", "count", "prices", "currency", "point", "factor", "kind", "times", "x", "y", "values", "names"]
+FIXED: list[Any] = [0, 1, 2.0, 2.5, -1, "red", "green", "tea", True, None, [], [1], [1.5], {}, {"a": True}]
+
+
+def typed_inputs(steps: list[str]) -> st.SearchStrategy[Any]:
+    """What a component could be called with, more or less."""
+    reference = st.fixed_dictionaries(
+        {"$step": st.sampled_from(steps or ["none"])},
+        optional={"path": st.sampled_from(["x", "y", "a", "tea", "$[0]", "$.tags[0]"])},
+    )
+    value = st.sampled_from(FIXED) | (reference if steps else st.just(1))
+    value |= st.fixed_dictionaries({"x": value}, optional={"y": value, "tags": st.lists(value, max_size=2)})
+    value |= st.fixed_dictionaries({"$coalesce": st.lists(value, min_size=1, max_size=2)})
+    value |= st.fixed_dictionaries({"$if": value, "then": value}, optional={"else": value})
+    return value | st.dictionaries(st.sampled_from(FIELDS), value, max_size=3)
+
+
+CALLS = {
+    "price": ["article", "count"],
+    "total": ["prices", "currency"],
+    "ready": [],
+    "scale": ["point", "factor"],
+    "paint": ["kind", "times"],
+    "mirror": ["x", "y"],
+    "spell": ["values", "names"],
+}
+
+
+@st.composite
+def typed_flows(draw: st.DrawFn) -> dict[str, Any]:
+    names = ["s0", "s1", "s2", "s3"][: draw(st.integers(1, 4))]
+    steps: list[dict[str, Any]] = []
+    for index, name in enumerate(names):
+        component = draw(st.sampled_from(sorted(CALLS)))
+        value = typed_inputs(names[:index])
+        fields = st.fixed_dictionaries({}, optional=dict.fromkeys(CALLS[component], value))
+        steps.append({"id": name, "component": f"/{component}", "input": draw(fields | value), "mustExecute": True})
+    return {"steps": steps, "output": None}
+
+
+@given(typed_flows())
+@settings(max_examples=50, deadline=None)
+def test_what_is_found_is_what_a_server_refuses(document: dict[str, Any]) -> None:
+    ended: dict[str, StepEnded] = {}
+
+    def note(event: object) -> None:
+        if isinstance(event, StepEnded) and event.attempt:
+            ended[event.step_id] = event
+
+    with LocalRuntime(server, on_event=note) as runtime:
+        runtime.run(document)
+        sure = runtime.check_types(document).diagnostics
+        strict = runtime.check_types(document, strict=True).diagnostics
+    for index, step in enumerate(document["steps"]):
+        event = ended.get(step["id"])
+        # A step that failed before its component was called says nothing of types.
+        if event is None or (event.failure is not None and event.failure.code != InvalidInput.code):
+            continue
+        place = f"$.steps[{index}].input"
+        is_refused = event.failure is not None
+        assert is_refused or not [each for each in sure if each.code == 2100 and (each.path or "").startswith(place)]
+        assert not is_refused or any((each.path or "").startswith(place) for each in strict)
 
 
 def flow_of(*steps: dict[str, Any], output: Any = None, **more: Any) -> dict[str, Any]:

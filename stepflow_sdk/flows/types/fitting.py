@@ -76,6 +76,7 @@ class Fitter:
         self._steps = 0
         self._under_way: set[tuple[int, int]] = set()
         self._same_roots: dict[int, bool] = {}
+        self._words: dict[int, tuple[Json, str]] = {}
 
     def fit(self, wanted: Json, given: Type, spot: Spot) -> Fit:  # noqa: PLR0911  # one return a kind of type
         """Compare a type with a schema."""
@@ -105,7 +106,13 @@ class Fitter:
 
     def in_words(self, wanted: Json) -> str:
         """A schema of this document in words."""
-        return in_words(Described(wanted, self.root))
+        return self._told(wanted, wanted)
+
+    def _told(self, key: Json, wanted: Json) -> str:
+        # The key is kept with its words, so that its id stays its own.
+        if id(key) not in self._words:
+            self._words[id(key)] = key, in_words(Described(wanted, self.root))
+        return self._words[id(key)][1]
 
     def _fit_union(self, wanted: Json, options: tuple[Type, ...], spot: Spot) -> Fit:
         fits = [(option, self.fit(wanted, option, spot)) for option in options]
@@ -198,7 +205,7 @@ class Fitter:
         near = [each for each in fits if not any(problem.about_type for problem in each.problems)]
         if len(near) == 1:
             return near[0]
-        message = f"{self.in_words({'anyOf': options})} is wanted, and {in_words(given)} comes"
+        message = f"{self._told(options, {'anyOf': options})} is wanted, and {in_words(given)} comes"
         return spot.problem(Verdict.NEVER, message, about_type=not near)
 
     def _one_of(self, options: list[Json], given: Type, spot: Spot) -> Fit:

@@ -4,10 +4,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 from stepflow_sdk.flows.types.schemas import is_trivial
 from stepflow_sdk.flows.types.types import Described, Exactly, Never, Record, Sequence, Single, Type, Unknown
 from stepflow_sdk.flows.values import Json, is_array, is_integer, is_object
+
+_REPEATED_GROUP: Final = re.compile(r"\)[*+?{]")
+_REPETITION: Final = re.compile(r"[*+?{]")
+_MOST_REPETITIONS: Final = 3
+_MOST_LETTERS: Final = 200
+_MOST_LETTERS_OF_SLOW: Final = 14
 
 
 class Presence(IntEnum):
@@ -150,10 +157,14 @@ def _inner(type: Single, schema: Json) -> Type:
 
 
 def matches(pattern: str, text: str) -> bool | None:
-    """Whether a text matches a regular expression of a schema somewhere; none where that cannot be told."""
+    """Whether a text matches a regular expression of a schema somewhere; none where that cannot be told in time."""
+    # Patterns come from servers, and with repetitions in each other or in a row every letter can double the time.
+    is_slow = _REPEATED_GROUP.search(pattern) is not None or len(_REPETITION.findall(pattern)) > _MOST_REPETITIONS
+    if len(text) > (_MOST_LETTERS_OF_SLOW if is_slow else _MOST_LETTERS):
+        return None
     try:
         return re.search(pattern, text) is not None
-    except re.error:
+    except (re.error, RecursionError, OverflowError):
         return None
 
 

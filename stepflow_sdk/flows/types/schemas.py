@@ -23,7 +23,7 @@ from stepflow_sdk.flows.values import MISSING, Json, Missing, is_array, is_objec
 
 _MOST_ALTERNATIVES: Final = 64
 _MOST_HOPS: Final = 24
-_MOST_LOOKED_AT: Final = 300
+_MOST_LOOKED_AT: Final = 150
 
 _ANYTHING: Final[Mapping[str, Json]] = {}
 _LARGER: Final = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})

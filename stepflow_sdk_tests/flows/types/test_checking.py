@@ -304,7 +304,7 @@ def _chain(count: int) -> dict[str, Any]:
     ],
 )
 def test_a_schema_that_is_endless_huge_or_malformed_does_no_harm(schema: Any) -> None:
-    inputs: list[Any] = [A, AGE, {"p0": {"p0": {"p0": 1}}}, [1, "x"], "x", 3, None, {"$literal": [[[0]]] * 300}]
+    inputs: list[Any] = [A, AGE, {"p0": {"p0": {"p0": 1}}}, [1, "x"], "x", 3, None, {"$literal": [[[0]]] * 50}]
     for strict in (False, True):
         for input in inputs:
             checked = report(input, schema, strict=strict)
@@ -316,3 +316,15 @@ def test_a_schema_that_is_endless_huge_or_malformed_does_no_harm(schema: Any) ->
         checked = check_types(parse_flow(document), {"/a": ComponentSchemas(schema, schema)}, strict=strict)
         parse_flow(checked.annotated())
         assert checked.in_words()
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|a)*$", "a?" * 40 + "a" * 40, "(", "\\p{L}"])
+def test_a_pattern_that_takes_for_ever_or_cannot_be_read_is_not_tried(pattern: str) -> None:
+    assert told("a" * 39 + "!", {"pattern": pattern}) == []
+    assert told("a" * 39 + "!", {"pattern": pattern}, strict=True) == [(1101, "warning", HERE)]
+    assert told({"a" * 39 + "!": 1}, {"patternProperties": {pattern: STRING}}) == []
+
+
+def test_a_slow_pattern_is_tried_on_short_texts() -> None:
+    assert told("b", {"pattern": "^(a+)+$"}) == [(2100, "error", HERE)]
+    assert told("aa", {"pattern": "^(a+)+$"}, strict=True) == []
