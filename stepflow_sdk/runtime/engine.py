@@ -3,7 +3,8 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +98,10 @@ class Engine:
         self._observe = observer
         self._max_concurrency = max_concurrency
         self._active: dict[str, _Active] = {}
+        # Of runs that were interrupted and wait for their turn: who waits for their end, and which are not wanted.
+        self._resuming = 0
+        self._awaited: dict[str, anyio.Event] = {}
+        self._unwanted: set[str] = set()
         self._plans: dict[str, Plan] = {}
         self._tasks: TaskGroup | None = None
 
@@ -214,8 +219,9 @@ class Engine:
             NotFound: Its flow is not kept.
             InvalidValue: Its flow cannot be run.
         """
-        if record.attached:
+        if record.attached or record.run_id in self._unwanted:
             await self._end_run(record, "cancelled")
+            self._tell_awaiting(record.run_id)
             return "cancelled"
         # Before anything is waited for: a run is resumed once.
         active = self._active[record.run_id] = _Active(record.root_run_id, record.depth)
@@ -233,22 +239,42 @@ class Engine:
         """Whether this process is at a run."""
         return run_id in self._active
 
+    @contextmanager
+    def resuming(self) -> Iterator[None]:
+        """While this lasts, runs that have not ended and are not active can be waited for, and cancelled."""
+        self._resuming += 1
+        try:
+            yield
+        finally:
+            self._resuming -= 1
+            if not self._resuming:
+                self._unwanted.clear()
+                for run_id in list(self._awaited):
+                    self._tell_awaiting(run_id)
+
     async def wait(self, run_id: str, timeout: float | None = None) -> bool:
         """Wait for the end of a run; False when it still runs after ``timeout`` seconds."""
         active = self._active.get(run_id)
-        if active is None:
+        if active is None and not self._resuming:
             return True
         with anyio.move_on_after(timeout):
-            await active.ended.wait()
-        return active.ended.is_set()
+            if active is not None:
+                await active.ended.wait()
+                return True
+            record = await self.runs.get(run_id)
+            if record is not None and record.status == "running" and self._resuming:
+                await self._awaited.setdefault(run_id, anyio.Event()).wait()
+            return True
+        return False
 
     def cancel(self, run_id: str) -> bool:
         """Cancel a run and those that it has started; False when it is not running."""
         active = self._active.get(run_id)
-        if active is None:
-            return False
-        active.scope.cancel()
-        return True
+        if active is not None:
+            active.scope.cancel()
+        elif self._resuming:
+            self._unwanted.add(run_id)
+        return active is not None or self._resuming > 0
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
@@ -368,6 +394,12 @@ class Engine:
             for child in list(active.children):
                 self.cancel(child)
         active.ended.set()
+        self._tell_awaiting(record.run_id)
+
+    def _tell_awaiting(self, run_id: str) -> None:
+        awaited = self._awaited.pop(run_id, None)
+        if awaited is not None:
+            awaited.set()
 
 
 def _nobody(index: int, result: FlowResult) -> None:

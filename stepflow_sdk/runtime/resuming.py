@@ -77,14 +77,15 @@ async def resume_runs(
         if on_end is not None:
             on_end(run)
 
-    async with anyio.create_task_group() as tasks:
-        async for record in _interrupted(engine, run_ids):
-            await room.acquire()
-            # Nothing may come between the look at what is active and its start.
-            if engine.is_active(record.run_id):
-                room.release()
-            else:
-                tasks.start_soon(resume, record)
+    with engine.resuming():
+        async with anyio.create_task_group() as tasks:
+            async for record in _interrupted(engine, run_ids):
+                await room.acquire()
+                # Nothing may come between the look at what is active and its start.
+                if engine.is_active(record.run_id):
+                    room.release()
+                else:
+                    tasks.start_soon(resume, record)
     return ended
 
 

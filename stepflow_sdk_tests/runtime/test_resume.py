@@ -11,7 +11,16 @@ from stepflow_sdk.context import StepflowContext
 from stepflow_sdk.errors import ComponentError, DefinitionError, NotFound, StateError
 from stepflow_sdk.flows import Failure, load_flow
 from stepflow_sdk.protocol import FlowResultFailed, FlowResultSuccess
-from stepflow_sdk.runtime import LocalRuntime, MemoryBlobStore, ResumedRun, RunEnded, RunQuery, StepEnded, StepRecord
+from stepflow_sdk.runtime import (
+    LocalRuntime,
+    MemoryBlobStore,
+    ResumedRun,
+    RunEnded,
+    RunQuery,
+    StepEnded,
+    StepRecord,
+    resuming,
+)
 from stepflow_sdk.runtime.journal import replay
 from stepflow_sdk.runtime.plans import make_plan
 from stepflow_sdk.server import StepflowServer
@@ -335,6 +344,40 @@ async def test_many_runs_are_resumed_with_few_in_memory(tmp_path: Path) -> None:
     assert len(ended) == 350
     assert {run.status for run in ended} == {"completed"}
     assert most <= 100
+
+
+async def test_runs_that_wait_for_their_turn_can_be_waited_for_and_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resuming, "_AT_ONCE", 1)
+    async with LocalRuntime(gate := Gate("s0"), state=tmp_path / "state.db") as runtime:
+        runs = [await submit(runtime, chain(1), n) for n in range(4)]
+        await gate.reached.wait()
+        image = crash_image(tmp_path / "state.db")
+    go_on = anyio.Event()
+    reached = anyio.Event()
+
+    async def work(input: Any) -> Any:
+        reached.set()
+        await go_on.wait()
+        return input
+
+    async with (
+        LocalRuntime(scripted := Scripted(work=work), state=image) as runtime,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(runtime.resume)
+        await reached.wait()
+        assert not await runtime.engine.wait(runs[3], 0.01)
+        assert runtime.engine.cancel(runs[2])
+        go_on.set()
+        with anyio.fail_after(30):
+            assert await runtime.engine.wait(runs[2])
+            assert await runtime.engine.wait(runs[3])
+        found = {run.run_id: run.status for run in await runtime.engine.runs.find(RunQuery())}
+        assert [found[run] for run in runs] == ["completed", "completed", "cancelled", "completed"]
+        assert len(scripted.calls) == 3
+    assert not runtime.engine.cancel(runs[0])
 
 
 async def test_observers_are_told_of_a_step_when_its_end_is_safe(tmp_path: Path) -> None:
