@@ -1,10 +1,35 @@
-"""Our server with one echo component of each kind, as a user would write it."""
+"""Our server, as its users would write it: typed components of each kind, with nothing switched off."""
 
+import asyncio
+import os
+import time
 from typing import Any
 
-from stepflow_sdk import StepflowServer
+import msgspec
+
+from stepflow_sdk import StepflowContext, StepflowServer
 
 server = StepflowServer("bench")
+
+
+class Order(msgspec.Struct):
+    item: str
+    quantity: int
+    price: float
+    tags: list[str]
+
+
+class Receipt(msgspec.Struct):
+    item: str
+    total: float
+
+
+class Orders(msgspec.Struct):
+    orders: list[Order]
+
+
+class Summary(msgspec.Struct):
+    count: int
 
 
 @server.component("echo")
@@ -12,14 +37,49 @@ async def echo(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-@server.component("echo/inline", run_in_thread=False)
-def echo_inline(data: dict[str, Any]) -> dict[str, Any]:
+@server.component("inline", run_in_thread=False)
+def inline(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-@server.component("echo/thread")
-def echo_thread(data: dict[str, Any]) -> dict[str, Any]:
+@server.component("thread")
+def thread(data: dict[str, Any]) -> dict[str, Any]:
     return data
+
+
+@server.component
+async def context(data: dict[str, Any], ctx: StepflowContext) -> Any:
+    return await ctx.get_blob(await ctx.put_blob(data))
+
+
+@server.component
+async def order(order: Order) -> Receipt:
+    return Receipt(order.item, order.quantity * order.price)
+
+
+@server.component
+async def orders(orders: Orders) -> Summary:
+    return Summary(len(orders.orders))
+
+
+@server.component
+async def sleep(data: dict[str, Any]) -> dict[str, Any]:
+    await asyncio.sleep(0.1)
+    return data
+
+
+@server.component
+def block(data: dict[str, Any]) -> dict[str, Any]:
+    time.sleep(0.2)
+    return data
+
+
+for number in range(int(os.environ.get("BENCH_COMPONENTS", "0"))):
+
+    @server.component(f"many/component_{number}")
+    async def one_of_many(order: Order) -> Receipt:
+        """Price an order, as one of very many components."""
+        return Receipt(order.item, order.quantity * order.price)
 
 
 if __name__ == "__main__":

@@ -1,61 +1,104 @@
-"""The floor: an asyncio protocol that decodes an execute request and echoes its input, and nothing else."""
+"""The floor on stdio: an asyncio protocol with one decode and one encode a request and one write a batch, and no more.
+
+Usage: floor_stdio.py KIND: a component of `echo_server`, or ``list``. It answers requests of that kind only.
+"""
 
 import asyncio
 import os
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import floor_types as types
 import msgspec
 
-
-class Params(msgspec.Struct):
-    component: str
-    input: Any
-
-
-class Request(msgspec.Struct):
-    id: str
-    params: Params
-
-
-class Output(msgspec.Struct):
-    output: Any
-
-
-class Reply(msgspec.Struct, tag_field="jsonrpc", tag="2.0"):
-    id: str
-    result: Output
-
-
-decode = msgspec.json.Decoder(Request).decode
+KIND = sys.argv[1]
 encode = msgspec.json.Encoder().encode
+decode = types.decoder(KIND)
 
 
-class Echo(asyncio.Protocol):
+class Protocol(asyncio.Protocol):
+    """Reads lines, hands each to ``answer``, and writes what that gives."""
+
     def __init__(self, out: asyncio.WriteTransport, done: asyncio.Event) -> None:
         self.out = out
         self.done = done
-        self.rest = b""
+        self.pending: list[bytes] = []
+        self.replies: list[bytes] = []
+        self.answer: Callable[[bytes], None] = getattr(self, KIND, self.simple)
+        self.listing = types.listing() if KIND == "list" else msgspec.Raw()
 
     def data_received(self, data: bytes) -> None:
-        *lines, self.rest = (self.rest + data).split(b"\n")
-        replies = []
+        if b"\n" not in data:
+            self.pending.append(data)
+            return
+        *lines, rest = b"".join([*self.pending, data]).split(b"\n")
+        self.pending = [rest] if rest else []
         for line in lines:
-            request = decode(line)
-            replies.append(encode(Reply(request.id, Output(request.params.input))))
-        replies.append(b"")
-        self.out.write(b"\n".join(replies))
+            if line.startswith(types.INITIALIZE, 0):
+                self.reply(types.Reply(types.id_of(line), {"server_protocol_version": 1}))
+            elif not line.startswith(types.NOTIFICATION):
+                self.answer(line)
+        self.flush()
+
+    def flush(self) -> None:
+        if self.replies:
+            self.replies.append(b"")
+            self.out.write(b"\n".join(self.replies))
+            self.replies.clear()
+
+    def reply(self, reply: Any) -> None:
+        self.replies.append(encode(reply))
+
+    def late(self, reply: Any) -> None:
+        self.reply(reply)
+        self.flush()
+
+    def simple(self, line: bytes) -> None:
+        request = decode(line)
+        self.reply(types.Reply(request.id, types.Output(types.run(KIND, request.params.input))))
+
+    def list(self, line: bytes) -> None:
+        self.reply(types.Reply(types.id_of(line), self.listing))
+
+    def sleep(self, line: bytes) -> None:
+        request = decode(line)
+        reply = types.Reply(request.id, types.Output(request.params.input))
+        asyncio.get_running_loop().call_later(0.1, self.late, reply)
+
+    def block(self, line: bytes) -> None:
+        request = decode(line)
+        reply = types.Reply(request.id, types.Output(request.params.input))
+        if request.params.component == "/echo":
+            self.reply(reply)
+            return
+        loop = asyncio.get_running_loop()
+        waiting = loop.run_in_executor(None, time.sleep, 0.2)
+        waiting.add_done_callback(lambda _: self.late(reply))
+
+    def context(self, line: bytes) -> None:
+        message = types.decode_any(line)
+        if message.params is not None:
+            self.reply(types.Call(f"p{message.id}", "blobs/put", types.Put(message.params.input)))
+        elif message.id.startswith("p"):
+            self.reply(types.Call(f"g{message.id[1:]}", "blobs/get", types.Get(message.result.blob_id)))
+        else:
+            self.reply(types.Reply(message.id[1:], types.Output(message.result.data)))
 
     def eof_received(self) -> None:
         self.done.set()
 
 
 async def main() -> None:
-    bytes(16 << 20)  # lifts glibc's mmap threshold, see docs/decisions
+    bytes(16 << 20)  # lifts glibc's mmap threshold, as our server does
     loop = asyncio.get_running_loop()
+    if KIND == "block":
+        loop.set_default_executor(ThreadPoolExecutor(8))
     done = asyncio.Event()
     out, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(1, "wb", buffering=0))
-    await loop.connect_read_pipe(lambda: Echo(out, done), sys.stdin)
+    await loop.connect_read_pipe(lambda: Protocol(out, done), sys.stdin)
     await done.wait()
 
 

@@ -1,0 +1,85 @@
+"""`scripts/bench`: the command line of the benchmarks."""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.processes import pin
+from benchmarks.rounds import Row, run
+from benchmarks.subjects import FLOOR, OURS, Subject, subjects
+from benchmarks.workloads import WORKLOADS
+from stepflow_sdk_tests.interop.environments import InstallFailed
+
+NAMES = [workload.name for workload in WORKLOADS]
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure servers beside one another.")
+    parser.add_argument("--workload", action="append", choices=NAMES, help="may be repeated; all by default")
+    parser.add_argument("--transport", choices=["stdio", "http"], help="both by default")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each server (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="everything once, and small: to see that it works")
+    parser.add_argument("--no-peers", action="store_true", help="only our server and the floors")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is asked for; the exit code is 1 if our server or a floor failed."""
+    options = parse(arguments)
+    cpu = pin()
+    rows = list(measured(options))
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    for line in [*report.lines(rows), "", *report.details(rows)]:
+        print(line)
+    if options.json is not None:
+        options.json.write_text(json.dumps(document(rows, cpu), indent=1) + "\n", "utf-8")
+    return int(any({OURS, FLOOR} & row.failures.keys() for row in rows))
+
+
+def measured(options: argparse.Namespace) -> Iterator[Row]:
+    """The rows that are asked for."""
+    chosen = [workload for workload in WORKLOADS if workload.name in (options.workload or NAMES)]
+    for transport in [options.transport] if options.transport else ["stdio", "http"]:
+        present = list(installed(transport, options.no_peers))
+        for workload in chosen:
+            wanted = workload.quick() if options.quick else workload
+            yield run(wanted, transport, present, 1 if options.quick else options.rounds, tell)
+
+
+def installed(transport: str, no_peers: bool) -> Iterator[Subject]:
+    """Those servers that can be had here; what is missing is said, and left out."""
+    for subject in subjects(transport):
+        if no_peers and subject.name not in {OURS, FLOOR}:
+            continue
+        try:
+            subject.install()
+        except InstallFailed as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        yield subject
+
+
+def tell(what: str) -> None:
+    """Say what is done now, where somebody looks on."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)
+
+
+def document(rows: Sequence[Row], cpu: int | None) -> dict[str, object]:
+    """What the JSON file has."""
+    return {
+        "machine": {"platform": platform.platform(), "python": platform.python_version(), "pinned_to": cpu},
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "rows": report.as_json(rows),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
