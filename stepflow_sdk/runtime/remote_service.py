@@ -1,7 +1,7 @@
 """The REST API of a service, in the three forms that it has (section 11 of the dialects)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -10,7 +10,9 @@ from stepflow_sdk.flows import Flow
 from stepflow_sdk.flows.old_document import OldFlow
 from stepflow_sdk.flows.values import is_array, is_object
 from stepflow_sdk.protocol import FlowError, FlowResult, FlowResultFailed
-from stepflow_sdk.transports.rest_client import RestAnswer, RestClient
+
+if TYPE_CHECKING:
+    from stepflow_sdk.transports.rest_client import RestAnswer, RestClient
 
 __all__ = ["RemoteService", "RunState"]
 
@@ -46,7 +48,7 @@ class RemoteService:
         ServerError: It is none that this library can talk to.
     """
 
-    def __init__(self, client: RestClient, health: RestAnswer) -> None:
+    def __init__(self, client: "RestClient", health: "RestAnswer") -> None:
         self._client = client
         version = health.body.get("version") if health.status == 200 and is_object(health.body) else None
         if not isinstance(version, str):
@@ -144,7 +146,7 @@ def _number(version: str) -> tuple[int, int]:
     return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
 
 
-def _state(answer: RestAnswer, what: str) -> RunState:
+def _state(answer: "RestAnswer", what: str) -> RunState:
     body = answer.body
     if answer.status not in (200, 202) or not is_object(body):
         raise _refused(what, answer)
@@ -154,7 +156,7 @@ def _state(answer: RestAnswer, what: str) -> RunState:
     return RunState(run_id, status)
 
 
-def _refused(what: str, answer: RestAnswer) -> Exception:
+def _refused(what: str, answer: "RestAnswer") -> Exception:
     said = f"the service refused {what} with {answer.status}: {answer.message}"
     if answer.status == 413:
         return InvalidValue(f"{said}; the orchestrators take no request above 2 MiB")
