@@ -60,7 +60,7 @@ async def check_types(flow: Flow, router: Router, plugins: Mapping[str, Plugin],
         except StopIteration as done:
             report: TypeReport = done.value
             return report
-        answer = _answer(question, router, listed)
+        answer = _answer(question.component, router, plugins, listed)
         if answer is not None and answer.problem is None:
             inferred = await _inferred(question, router, plugins)
             answer = answer if inferred is None else answer._replace(output=inferred)
@@ -74,20 +74,25 @@ def _targets(router: Router, component: str) -> list[Target]:
 
 
 def _answer(
-    question: ComponentQuestion, router: Router, listed: Mapping[str, list[ComponentInfo]]
+    component: str, router: Router, plugins: Mapping[str, Plugin], listed: Mapping[str, list[ComponentInfo]]
 ) -> ComponentSchemas | None:
-    targets = _targets(router, question.component)
+    targets = _targets(router, component)
     if len(targets) != 1:
         # Without a route it is an error of its own; with several, the input decides.
         return None
     target = targets[0]
-    info = _find(target.component, listed[target.plugin])
+    plugin = plugins[target.plugin]
+    calls_tools = isinstance(plugin, RemotePlugin) and plugin.calls_tools
+    path = f"/{target.component.rpartition('/')[2]}" if calls_tools else target.component
+    info = _find(path, listed[target.plugin])
     if info is None:
         known = [info.component for info in listed[target.plugin]]
-        hint = did_you_mean(target.component, known) or f"it has: {', '.join(known)[:300] or 'none'}"
-        problem = f"plugin {target.plugin!r} has no component {target.component[:60]!r}; {hint}"
-        return ComponentSchemas(problem=problem)
-    return ComponentSchemas(info.input_schema, info.output_schema)
+        hint = did_you_mean(path, known) or f"it has: {', '.join(known)[:300] or 'none'}"
+        return ComponentSchemas(problem=f"plugin {target.plugin!r} has no component {path[:60]!r}; {hint}")
+    wanted = info.input_schema
+    if calls_tools and wanted is not None and wanted.get("type") == "object" and not wanted.get("required"):
+        wanted = {**wanted, "type": ["object", "null"]}
+    return ComponentSchemas(wanted, info.output_schema)
 
 
 async def _inferred(

@@ -82,6 +82,17 @@ async def test_the_last_segment_of_a_path_is_the_name_of_the_tool(runtime: Local
     assert await runtime.execute("/tools/some/where/add", {"a": 1}) == [{"type": "text", "text": "11"}]
 
 
+async def test_a_flow_is_checked_against_the_schemas_of_tools(runtime: LocalRuntime) -> None:
+    calls = {"add": {"a": 1.5}, "some/where/add": {"a": 1}, "pid": None, "ad": {"a": 1}}
+    steps = [{"id": name, "component": f"/tools/{name}", "input": given} for name, given in calls.items()]
+    report = await runtime.check_types({"steps": steps, "output": [{"$step": name} for name in calls]})
+    assert [(found.code, found.path) for found in report.diagnostics] == [
+        (2100, "$.steps[0].input.a"),
+        (2500, "$.steps[3].component"),
+    ]
+    assert "did you mean '/add'?" in report.diagnostics[1].formatted
+
+
 async def test_each_tool_is_listed_with_its_schemas(runtime: LocalRuntime) -> None:
     listed = {info.component: info for info in await runtime.list_components()}
     assert {"/tools/add", "/tools/echo", "/tools/refuse"} <= set(listed)

@@ -75,7 +75,9 @@ def mcp_command_plugin(
         except ResourceUnavailable as error:
             raise ServerLost(f"plugin {name!r} could not be started: {error.message}", flow_code=-32301) from None
 
-    return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
+    return RemotePlugin(
+        name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout, calls_tools=True
+    )
 
 
 def mcp_url_plugin(
@@ -105,7 +107,9 @@ def mcp_url_plugin(
     def open_link(handler: ServerHandler) -> AbstractAsyncContextManager[McpLink]:
         return _connected(name, url, headers or {}, handler, tool_errors)
 
-    return RemotePlugin(name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout)
+    return RemotePlugin(
+        name, open_link, handshake_timeout=handshake_timeout, step_timeout=step_timeout, calls_tools=True
+    )
 
 
 @asynccontextmanager

@@ -115,6 +115,8 @@ class RemotePlugin:
 
         infers_schemas: Whether the server may be asked what a component returns for a certain input. Servers of 0.9
             and later, all of which speak HTTP, may know; one of 0.7 on its pipe never answers such a question.
+        calls_tools: Whether its components are the tools of an MCP server: the last part of a path names the tool, and
+            null is as good as no arguments.
 
     Attributes:
         clock: Tells seconds, for the restart budget.
@@ -130,8 +132,10 @@ class RemotePlugin:
         handshake_timeout: float = HANDSHAKE_SECONDS,
         step_timeout: float | None = STEP_SECONDS,
         infers_schemas: bool = False,
+        calls_tools: bool = False,
     ) -> None:
         self.name = name
+        self.calls_tools = calls_tools
         self._infers = infers_schemas
         self._open_link = open_link
         self._handshake_timeout = handshake_timeout
