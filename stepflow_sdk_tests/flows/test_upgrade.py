@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from stepflow_sdk.errors import InvalidFlow
-from stepflow_sdk.flows import OldFlow, parse_flow, parse_yaml, require_runnable
+from stepflow_sdk.flows import OldFlow, canonical_json, parse_flow, parse_yaml, require_runnable
 from stepflow_sdk.flows.upgrade import Upgrade, upgrade_flow
 from stepflow_sdk_tests.flows.old_strategies import documents
 
@@ -285,3 +285,31 @@ def test_every_old_document_becomes_one_of_0_9_that_can_run(document: dict[str, 
     flow = parse_flow(upgrade_flow(document).document)
     assert not isinstance(flow, OldFlow)
     require_runnable(flow)
+
+
+def test_conditions_that_pile_up_are_told_and_do_not_grow_without_bound() -> None:
+    boolean = {"type": "boolean"}
+    steps = [
+        step(
+            f"s{number}",
+            skipIf=ref(f"s{number - 1}") if number else FLAG,
+            input=[ref(f"s{before}") for before in range(number)],
+            outputSchema=boolean,
+        )
+        for number in range(40)
+    ]
+    result = upgraded([ref("s39", onSkip=ZERO)], *steps, inputSchema=BOOLEAN)
+    assert any("too long to be written" in found.formatted for found in result.findings)
+    assert len(canonical_json(result.document)) < 1_000_000
+
+
+def test_conditions_of_many_steps_are_each_written_once() -> None:
+    steps = [
+        step(f"s{number}", skipIf={**INPUT, "path": f"f{number}"}, input=[ref(f"s{n}") for n in range(number)])
+        for number in range(20)
+    ]
+    names = [f"f{number}" for number in range(20)]
+    schema = {"type": "object", "properties": {key: {"type": "boolean"} for key in names}, "required": names}
+    document = upgraded([ref("s19", onSkip=ZERO)], *steps, inputSchema=schema).document
+    condition = canonical_json(document["output"][0]["$if"])
+    assert all(condition.count(f'$.{name}"'.encode()) == 1 for name in names)

@@ -17,6 +17,8 @@ from stepflow_sdk.flows.values import MISSING, Json, Missing, PathParts, is_arra
 
 __all__ = ["NEVER", "Rewriter", "Skip", "literal"]
 
+_LONGEST_CONDITION: Final = 10_000
+
 Place: TypeAlias = Literal["input", "output", "condition"]
 
 _BARE: Final = re.compile(r"[^\s$.\[][^.\[]*")
@@ -29,10 +31,12 @@ class Skip:
     Attributes:
         condition: An expression of 0.9 that chooses ``then`` where it is; `MISSING` where none says so.
         on_failure: Whether it is when its component fails.
+        parts: The conditions of which ``condition`` is made: its own, and those of the steps that it refers to.
     """
 
     condition: Json | Missing = MISSING
     on_failure: bool = False
+    parts: tuple[Json, ...] = ()
 
 
 NEVER: Final = Skip()
@@ -59,13 +63,19 @@ class Rewriter:
         self._inherited = []
         own = MISSING if step.skip_if is None else self._condition(raw["skipIf"], (*path, "skipIf"))
         rewritten = self.rewrite(raw.get("input"), (*path, "input"), "input")
-        conditions = [] if own is MISSING else [own]
-        conditions += [each for each in self._inherited if each not in conditions]
+        parts = [] if own is MISSING else [own]
+        parts += [each for each in self._inherited if each not in parts]
         combined: Json | Missing = MISSING
-        for condition in reversed(conditions):
-            combined = condition if combined is MISSING else {"$if": condition, "then": True, "else": combined}
+        for part in reversed(parts):
+            combined = part if combined is MISSING else {"$if": part, "then": True, "else": combined}
+        if combined is not MISSING and len(canonical_json(combined)) > _LONGEST_CONDITION:
+            # Each may hold those of others several times over, which can double with every step.
+            self._losses.add(
+                (*path, "skipIf"), "the conditions of the steps before make this one too long to be written"
+            )
+            combined, parts = MISSING, []
         on_failure = step.old_on_error is not None and step.old_on_error.action == "skip"
-        self.skips[step.id] = Skip(combined, on_failure)
+        self.skips[step.id] = Skip(combined, on_failure, tuple(parts))
         return rewritten
 
     def rewrite(self, value: Json, path: PathParts, place: Place) -> Json:
@@ -152,8 +162,7 @@ class Rewriter:
             return reference
         if place == "condition":
             return {"$if": skip.condition, "then": False, "else": reference}
-        if skip.condition not in self._inherited:
-            self._inherited.append(skip.condition)
+        self._inherited += [part for part in skip.parts if part not in self._inherited]
         return reference
 
     # ---- conditions -------------------------------------------------------------------------------------------
