@@ -36,18 +36,18 @@ class Comparison:
             Different: They ended otherwise, and no known defect says why.
         """
         ours = self._twins.ours(case)
-        late = self._twins.lateness()
+        trouble = self._twins.trouble()
         self.cases += 1
         self.ends.update(_ends(ours))
-        if late.input and not self._stalls:
+        if trouble.late.input and not self._stalls:
             self.known[f"{LATE_INPUT.name} (not run there)"] += 1
             return
-        self._stalls -= late.input
+        self._stalls -= trouble.late.input
         upstream = self._twins.upstream(case)
         if ours.text == upstream.text:
             self.equal += 1
             return
-        deviation = explanation(Difference(case, late, ours, upstream))
+        deviation = explanation(Difference(case, trouble, ours, upstream))
         if deviation is None:
             raise Different(
                 f"{json.dumps(case._asdict())}\n  here:     {ours.text}\n  upstream: {upstream.text}"[:20_000]

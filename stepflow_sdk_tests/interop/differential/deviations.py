@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from stepflow_sdk_tests.interop.differential.cases import Case
-from stepflow_sdk_tests.interop.differential.lateness import Lateness
+from stepflow_sdk_tests.interop.differential.lateness import Trouble
 from stepflow_sdk_tests.interop.differential.twins import Answer
 
 _NESTING = {"/builtin/eval", "/builtin/map", "/builtin/iterate", "/py/nested", "/py/nested_or_why", "/py/batch"}
+
+_PY_LOST = re.compile(r"Component: /(echo|typed|fail|patient|keep|nested|nested_or_why|batch)\b")
 
 
 class Difference(NamedTuple):
     """One case that ended otherwise."""
 
     case: Case
-    late: Lateness
+    trouble: Trouble
     ours: Answer
     upstream: Answer
 
@@ -78,19 +80,19 @@ LATE_OUTPUT = Deviation(
     "late step in an output",
     "a step that the output needs only once a condition, an earlier operand or a missing variable is known is never "
     "run, and the item fails with 'Step … not completed'; here it runs (section c.1, defect 1)",
-    lambda difference: difference.late.output,
+    lambda difference: difference.trouble.late.output,
 )
 FORGOTTEN_DEFAULT = Deviation(
     "step in the default of a variable",
     "a step that has to wait for one in the default of a variable does not, and fails with 'Step … not completed'; "
     "here it waits",
-    lambda difference: difference.late.default,
+    lambda difference: difference.trouble.late.default,
 )
 LATE_INPUT = Deviation(
     "late step in an input",
     "the same in the input of a step stalls the run until recovery takes it up again; here it runs "
     "(section c.1, defect 2)",
-    lambda difference: difference.late.input,
+    lambda difference: difference.trouble.late.input,
 )
 LISTS = Deviation(
     "allow and deny lists",
@@ -118,7 +120,13 @@ LIST_AS_FLOW = Deviation(
     "map and iterate take a list for a flow, with the name first; here it is refused (section d)",
     _gives_list,
 )
-DEVIATIONS = (LATE_OUTPUT, FORGOTTEN_DEFAULT, LATE_INPUT, LISTS, QUOTED_DOT, BRACKET, BARE_DOT, LIST_AS_FLOW)
+RESTART = Deviation(
+    "server restarted for the failure of another step",
+    "a step whose input refers to one that failed with a transport's code counts as failed that way itself: its "
+    "server, which did nothing, is killed with all calls that it has; here servers are left alone",
+    lambda difference: difference.trouble.transport and bool(_PY_LOST.search(difference.upstream.text)),
+)
+DEVIATIONS = (LATE_OUTPUT, FORGOTTEN_DEFAULT, LATE_INPUT, LISTS, QUOTED_DOT, BRACKET, BARE_DOT, LIST_AS_FLOW, RESTART)
 
 
 def explanation(difference: Difference) -> Deviation | None:

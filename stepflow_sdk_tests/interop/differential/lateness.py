@@ -12,6 +12,8 @@ from stepflow_sdk.flows.expressions import Coalesce, Expression, If, StepReferen
 from stepflow_sdk.runtime.overrides import apply_overrides
 from stepflow_sdk.runtime.runs import RunStore
 
+TRANSPORT_CODES = range(-32399, -32299)
+
 
 class Lateness(NamedTuple):
     """Whether a step was needed late: by an output, by the input of a step, or by the default of a variable in one."""
@@ -19,6 +21,18 @@ class Lateness(NamedTuple):
     output: bool
     input: bool
     default: bool
+
+
+class Trouble(NamedTuple):
+    """What a case met that an orchestrator does not take well.
+
+    Attributes:
+        late: Which steps were needed late, over all runs.
+        transport: Whether a step failed with the code of a broken transport.
+    """
+
+    late: Lateness
+    transport: bool
 
 
 class _Scope:
@@ -109,8 +123,8 @@ def _uses_default(expression: Expression, scope: _Scope) -> bool:
             return any(_uses_default(child, scope) for _, child in expression.children())
 
 
-async def lateness_of(store: RunStore, run_ids: Iterable[str], document: Callable[[str], Any]) -> Lateness:
-    """What was needed late in any of these runs.
+async def trouble_of(store: RunStore, run_ids: Iterable[str], document: Callable[[str], Any]) -> Trouble:
+    """What these runs met.
 
     Args:
         store: What the bundled runtime kept of them.
@@ -118,6 +132,7 @@ async def lateness_of(store: RunStore, run_ids: Iterable[str], document: Callabl
         document: Gives the document of a flow by its id.
     """
     found: list[Lateness] = []
+    transport = False
     for run_id in run_ids:
         record = await store.get(run_id)
         assert record is not None
@@ -125,6 +140,8 @@ async def lateness_of(store: RunStore, run_ids: Iterable[str], document: Callabl
         ended: dict[int, dict[str, Any]] = {}
         for step in await store.steps(run_id):
             ended.setdefault(step.item, {})[step.step_id] = step.outcome
+            transport |= isinstance(step.outcome, Failure) and step.outcome.code in TRANSPORT_CODES
         for index, input in enumerate(await store.inputs(run_id)):
             found.append(lateness(flow, input, record.variables or {}, ended.get(index, {})))
-    return Lateness(*(any(column) for column in zip(*found, strict=True))) if found else Lateness(False, False, False)
+    late = Lateness(*(any(column) for column in zip(*found, strict=True))) if found else Lateness(False, False, False)
+    return Trouble(late, transport)

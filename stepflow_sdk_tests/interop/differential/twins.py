@@ -22,7 +22,7 @@ from stepflow_sdk.runtime import (
     load_config,
 )
 from stepflow_sdk_tests.interop.differential.cases import Case
-from stepflow_sdk_tests.interop.differential.lateness import Lateness, lateness_of
+from stepflow_sdk_tests.interop.differential.lateness import Trouble, trouble_of
 from stepflow_sdk_tests.interop.network import Network
 from stepflow_sdk_tests.interop.orchestrator import Orchestrator, running_orchestrator
 
@@ -81,9 +81,9 @@ class Twins:
             return Answer("refused", ["overrides"])
         return Answer("outcomes", [parse_flow(case.flow).id, *map(_shown, results)])
 
-    def lateness(self) -> Lateness:
-        """What was needed late in the last case on the bundled runtime."""
-        return anyio.run(lateness_of, self._store, self._run_ids, self._runtime.get_blob)
+    def trouble(self) -> Trouble:
+        """What the last case met on the bundled runtime."""
+        return anyio.run(trouble_of, self._store, self._run_ids, self._runtime.get_blob)
 
     def upstream(self, case: Case, *, seconds: int = STALL_SECONDS) -> Answer:
         """Run a case on the orchestrator, and wait so long for its end."""

@@ -1,5 +1,6 @@
 """Components whose ends depend on their input alone, for flows that two runtimes run; run as a program, by its path."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -77,6 +78,16 @@ async def nested_or_why(flow: dict[str, Any], input: Any, ctx: StepflowContext) 
 @server.component
 async def batch(flow: dict[str, Any], inputs: list[Any], ctx: StepflowContext) -> list[Any]:
     return await ctx.evaluate_batch(flow, inputs, 2)
+
+
+@server.component
+def pid() -> int:
+    return os.getpid()
+
+
+@server.component
+def variable(name: str) -> str | None:
+    return os.environ.get(name)
 
 
 if __name__ == "__main__":
