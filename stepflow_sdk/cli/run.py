@@ -12,17 +12,18 @@ line or configuration. One failed item of many is enough for 1.
 """
 
 import os
-from collections.abc import Callable
-from typing import NamedTuple
+import shlex
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
+from stepflow_sdk.cli.arguments import PROGRAM, Options, Parser, UsageError, add_target
 from stepflow_sdk.cli.batch_progress import BatchProgress
 from stepflow_sdk.cli.engines import add_engine, make_engine
 from stepflow_sdk.cli.inputs import add_input, add_value, given, read_input, read_object
 from stepflow_sdk.cli.lines import count_lines, open_lines, read_lines
-from stepflow_sdk.cli.loop import run_to_end
+from stepflow_sdk.cli.loop import Terminated, run_to_end
 from stepflow_sdk.cli.output import Output, check_writable, say
 from stepflow_sdk.cli.progress import JsonProgress, TextProgress, causes
 from stepflow_sdk.cli.state import add_state
@@ -36,6 +37,8 @@ from stepflow_sdk.runtime.events import Observer
 from stepflow_sdk.runtime.overrides import apply_overrides
 
 __all__ = ["add_arguments", "add_given", "execute", "prepare"]
+
+T = TypeVar("T")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -118,7 +121,7 @@ def _run_one(options: Options, output: Output, file: str, flow: Flow, how: _How)
         async with engine:
             return await engine.run(flow, input, **how._asdict())
 
-    result = run_to_end(run(read_input(options)))
+    result = _to_end(options, run(read_input(options)))
     output.write_value(result, options.output)
     if options.output and not options.quiet:
         say(f"outcome  {options.output}")
@@ -140,10 +143,19 @@ def _run_many(options: Options, output: Output, file: str, flow: Flow, how: _How
             async with engine:
                 return await engine.run_stream(flow, read_lines(options.inputs), write, **how._asdict())
 
-    failed = run_to_end(run())
+    failed = _to_end(options, run())
     if options.output and not options.quiet:
         say(f"outcomes {options.output}")
     return 1 if failed and not options.exit_zero else 0
+
+
+def _to_end(options: Options, work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return run_to_end(work)
+    except (KeyboardInterrupt, Terminated):
+        if options.state is not None:
+            say(f"the run is kept; `{PROGRAM} resume --state {shlex.quote(options.state)}` finishes it")
+        raise
 
 
 def _check_inputs(options: Options) -> None:

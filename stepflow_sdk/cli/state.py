@@ -9,10 +9,12 @@ from stepflow_sdk.runtime import StateOptions
 __all__ = ["add_state", "read_state"]
 
 
-def add_state(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add the options that name a state file; ``what`` says what it is for."""
+def add_state(
+    parser: argparse.ArgumentParser, what: str, otherwise: str = "what the configuration says, else memory"
+) -> None:
+    """Add the options that name a state file; ``what`` says what it is for, ``otherwise`` what its absence means."""
     group = parser.add_argument_group("where runs are kept")
-    group.add_argument("--state", metavar="FILE", help=f"{what}; by default what the configuration says, else memory")
+    group.add_argument("--state", metavar="FILE", help=f"{what}; by default {otherwise}")
     group.add_argument(
         "--state-wait",
         metavar="SECONDS",

@@ -5,7 +5,7 @@ from stepflow_sdk.cli.output import say
 from stepflow_sdk.cli.servers import import_servers
 from stepflow_sdk.cli.state import read_state
 from stepflow_sdk.errors import DefinitionError
-from stepflow_sdk.runtime import Config, LocalRuntime, RunStore, find_config, load_config
+from stepflow_sdk.runtime import Config, LocalRuntime, MemoryRunStore, RunStore, find_config, load_config
 from stepflow_sdk.runtime.events import Observer
 
 __all__ = ["make_runtime", "read_config"]
@@ -52,5 +52,8 @@ def make_runtime(
     if config is None:
         say("no configuration found and no --server given: only the components under /builtin/ can be called")
         return LocalRuntime(on_event=on_event, state=state, runs=None if state else runs)
+    if state is None and getattr(options, "in_memory", False):
+        # The file that a configuration names is that of a service; a command that only tries things leaves it alone.
+        return LocalRuntime(config=config, on_event=on_event, runs=runs or MemoryRunStore())
     state = state or config.state
     return LocalRuntime(config=config, on_event=on_event, state=state, runs=None if state else runs)

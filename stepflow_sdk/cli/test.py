@@ -10,7 +10,7 @@ The exit code is 1 when a case failed, or could not be run, or there is none; 2 
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,12 +20,15 @@ from stepflow_sdk.cli.engines import LOCAL, ORCHESTRATOR, add_engine, engine_of,
 from stepflow_sdk.cli.junit import as_junit
 from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, as_json, check_writable, printable, say
+from stepflow_sdk.cli.state import add_state, read_state
 from stepflow_sdk.errors import InvalidDocument
 from stepflow_sdk.flows import did_you_mean, dump_yaml
 from stepflow_sdk.flows.diagnostics import DEPRECATED
 from stepflow_sdk.flows.matching import normalized, restricted
+from stepflow_sdk.runtime import Config, LocalRuntime
 from stepflow_sdk.runtime.case_files import CaseFile, find_case_files, update_case_file
 from stepflow_sdk.runtime.case_runs import CaseReport, FileReport, run_case_files
+from stepflow_sdk.runtime.engines import FlowEngine
 
 __all__ = ["add_arguments", "execute"]
 
@@ -37,6 +40,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATHS", nargs="*", help="flows, and folders of them (default: this folder)")
     add_target(parser)
     add_engine(parser)
+    add_state(parser, "keep the runs of the cases in this file", "memory")
     group = parser.add_argument_group("what runs, and how")
     group.add_argument("--case", metavar="NAME", action="append", default=[], help="only this case; may be repeated")
     group.add_argument("--max-concurrency", metavar="N", type=_count, default=10, help="cases at once (default: 10)")
@@ -45,7 +49,7 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument("--diff", action="store_true", help="show what differs as a diff")
     group.add_argument("--junit", metavar="FILE", help="write a JUnit XML file, too")
     group.add_argument("--json", action="store_true", help="write one JSON object instead of lines")
-    parser.set_defaults(parser=parser)
+    parser.set_defaults(parser=parser, in_memory=True)
 
 
 def execute(options: Options, output: Output) -> int:
@@ -59,7 +63,7 @@ def execute(options: Options, output: Output) -> int:
         run_case_files(
             files,
             runtime=make_engine(options) if has_own else None,
-            make_runtime=make_orchestrator if engine == ORCHESTRATOR else None,
+            make_runtime=_maker(options),
             names=options.case,
             max_concurrency=options.max_concurrency,
             on_file=printer.take,
@@ -68,6 +72,13 @@ def execute(options: Options, output: Output) -> int:
     if options.junit:
         _write_junit(options.junit, reports)
     return printer.finish()
+
+
+def _maker(options: Options) -> Callable[[Config | None], FlowEngine] | None:
+    if engine_of(options) == ORCHESTRATOR:
+        return make_orchestrator
+    state = read_state(options)
+    return None if state is None else lambda config: LocalRuntime(config=config, state=state)
 
 
 def _find(options: Options) -> list[CaseFile]:

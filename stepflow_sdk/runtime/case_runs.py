@@ -16,6 +16,7 @@ from stepflow_sdk.runtime.case_files import Case, CaseConfig, CaseFile
 from stepflow_sdk.runtime.config import Config
 from stepflow_sdk.runtime.engines import FlowEngine
 from stepflow_sdk.runtime.local import LocalRuntime
+from stepflow_sdk.runtime.stores.memory_runs import MemoryRunStore
 
 __all__ = ["CaseReport", "CaseStatus", "FileReport", "run_case_files"]
 
@@ -77,7 +78,8 @@ async def run_case_files(
     Args:
         files: The files, from `find_case_files`.
         runtime: What runs them, not yet started; by default each file has a runtime with its own configuration.
-        make_runtime: Makes the runtime of a configuration, or of none; by default a `LocalRuntime`.
+        make_runtime: Makes the runtime of a configuration, or of none; by default a `LocalRuntime` that keeps runs in
+            memory, whatever the configuration says.
         names: Run only cases with these names, and leave out the files without any. None of them selects all.
         max_concurrency: How many cases of a file run at once.
         on_file: Called as each file is done.
@@ -106,14 +108,15 @@ async def run_case_files(
             for file in group:
                 add(FileReport(file, problem=_unusable(error)))
             continue
-        async with used or LocalRuntime() as started:
+        async with used or make(None) as started:
             for file in group:
                 add(await runner.run_file(file, started))
     return reports
 
 
 def _local(config: Config | None) -> FlowEngine:
-    return LocalRuntime(config=config)
+    # What tests do has no place in the state file of a service.
+    return LocalRuntime(config=config, runs=MemoryRunStore())
 
 
 def _config_of(file: CaseFile) -> CaseConfig | str:
