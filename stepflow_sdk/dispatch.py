@@ -57,12 +57,6 @@ class Dispatcher:
         self._initialized = profile is not None
         self.executions: set[Execution] = set()
         self._lane = Lane()
-        self._methods: Mapping[str, Callable[[Connection, Request], None]] = {
-            methods.EXECUTE.name: self._execute,
-            methods.INITIALIZE.name: self._initialize,
-            methods.LIST.name: self._list,
-            methods.INFO.name: self._info,
-        }
 
     def request(self, connection: Connection, request: Request) -> None:
         """Answer a request, now or when its component has ended."""
@@ -70,14 +64,14 @@ class Dispatcher:
             connection.on_congestion = self._hold
             connection.peer.error_codes = self._profile.error_codes
         try:
-            serve = self._methods.get(request.method)
+            serve = _METHODS.get(request.method)
             if serve is None:
-                raise _unknown(request.method, self._methods)
+                raise _unknown(request.method, _METHODS)
             if not self._initialized and request.method != methods.INITIALIZE.name:
                 raise NotInitialized(f"{request.method} came before initialize", data={"method": request.method})
             if self._service.draining:
                 raise ResourceUnavailable("the server is shutting down")
-            serve(connection, request)
+            serve(self, connection, request)
         except WireError as error:
             connection.fail(request, error)
 
@@ -92,7 +86,8 @@ class Dispatcher:
         for execution in list(self.executions):
             self._service.executor.cancel(execution, gone)
 
-    def _initialize(self, connection: Connection, request: Request) -> None:
+    def initialize(self, connection: Connection, request: Request) -> None:
+        """Answer ``initialize``."""
         said = read_initialize(request.params)
         self._profile.introduce(said, connection.remote, self._service.blob_hosts)
         self._initialized = True
@@ -106,16 +101,19 @@ class Dispatcher:
         else:
             self._service.executor.release(self._lane)
 
-    def _list(self, connection: Connection, request: Request) -> None:
+    def list(self, connection: Connection, request: Request) -> None:
+        """Answer ``components/list``."""
         decode_params(request, methods.LIST)
         connection.reply(request, self._service.component_list)
 
-    def _info(self, connection: Connection, request: Request) -> None:
+    def info(self, connection: Connection, request: Request) -> None:
+        """Answer ``components/info``."""
         params = decode_params(request, methods.INFO)
         spec, _ = self._service.router.lookup(params.component)
         connection.reply(request, ComponentInfoResult(component_info(spec)))
 
-    def _execute(self, connection: Connection, request: Request) -> None:
+    def execute(self, connection: Connection, request: Request) -> None:
+        """Answer ``components/execute``."""
         params = request.decoded
         if not isinstance(params, ComponentExecuteParams):
             params = decode_params(request, methods.EXECUTE)
@@ -139,6 +137,14 @@ class Dispatcher:
         if spec.in_thread:
             return BlockingContext(facts, service.loop, service.executor.waiting)
         return StepflowContext(facts)
+
+
+_METHODS: Mapping[str, Callable[[Dispatcher, Connection, Request], None]] = {
+    methods.EXECUTE.name: Dispatcher.execute,
+    methods.INITIALIZE.name: Dispatcher.initialize,
+    methods.LIST.name: Dispatcher.list,
+    methods.INFO.name: Dispatcher.info,
+}
 
 
 class _Execution(Execution, eq=False):

@@ -8,13 +8,14 @@ because timeouts and task groups hold on to ``asyncio.current_task()``, and what
 
 import asyncio
 import sys
-import types
 
 # "Extending" in the documentation of asyncio has these two for whoever runs coroutines himself.
 from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any, NamedTuple, Protocol
+
+from stepflow_sdk.coroutines import go_on
 
 __all__ = ["EagerTasks"]
 
@@ -154,32 +155,8 @@ else:
 
     async def _go_on(handed: _Handed, cancelled: asyncio.CancelledError | None) -> None:
         try:
-            value = await _rest(handed.coroutine, handed.waits_for, handed.context, cancelled)
+            value = await go_on(handed.coroutine, handed.waits_for, handed.context, cancelled)
         except BaseException as error:
             handed.work.end(None, error)
         else:
             handed.work.end(value, None)
-
-    @types.coroutine
-    def _rest(
-        coroutine: Coroutine[Any, Any, Any], waits_for: Any, context: Context, error: BaseException | None
-    ) -> Generator[Any, Any, Any]:
-        """What is left of a coroutine after its first stretch, every step in its own context."""
-        while True:
-            sent: Any = None
-            if error is None:
-                try:
-                    sent = yield waits_for
-                except GeneratorExit:
-                    coroutine.close()
-                    raise
-                except BaseException as thrown:
-                    error = thrown
-            try:
-                if error is None:
-                    waits_for = context.run(coroutine.send, sent)
-                else:
-                    waits_for = context.run(coroutine.throw, error)
-                    error = None
-            except StopIteration as ended:
-                return ended.value

@@ -1,9 +1,12 @@
 """The body of a request, read within the bounds of a policy."""
 
 import asyncio
+import contextvars
+from collections.abc import Coroutine
 
+from stepflow_sdk.coroutines import go_on
 from stepflow_sdk.errors import InvalidRequest, RequestTimeout
-from stepflow_sdk.transports.http.messages import Receive
+from stepflow_sdk.transports.http.messages import Message, Receive
 from stepflow_sdk.transports.http.policy import HttpPolicy, Refusal
 
 __all__ = ["read_body"]
@@ -19,8 +22,7 @@ async def read_body(receive: Receive, policy: HttpPolicy) -> bytes:
     size = 0
     try:
         while True:
-            async with asyncio.timeout(policy.body_timeout):
-                message = await receive()
+            message = await _receive_within(policy.body_timeout, receive)
             if message["type"] == "http.disconnect":
                 raise Refusal(400, InvalidRequest("the client went away"))
             body: bytes = message.get("body", b"")
@@ -33,3 +35,19 @@ async def read_body(receive: Receive, policy: HttpPolicy) -> bytes:
     except TimeoutError:
         error = RequestTimeout("the body did not arrive in time", data={"timeout": policy.body_timeout})
         raise Refusal(408, error, [(b"connection", b"close")]) from None
+
+
+async def _receive_within(seconds: float, receive: Receive) -> Message:
+    # A small body is there already, and then nobody needs a timer, which costs more than the rest.
+    receiving = receive()
+    if not isinstance(receiving, Coroutine):
+        async with asyncio.timeout(seconds):
+            return await receiving
+    context = contextvars.copy_context()
+    try:
+        waits_for = context.run(receiving.send, None)
+    except StopIteration as ended:
+        message: Message = ended.value
+        return message
+    async with asyncio.timeout(seconds):
+        return await go_on(receiving, waits_for, context)

@@ -52,6 +52,11 @@ class Exchange:
 
         Returns when the answer is complete, or when the client has gone away, which closes the connection.
         """
+        if self._is_over():
+            # The component has ended at once: nobody has to wait or to watch.
+            await send_answer(send, 200, self._frames[-1])
+            self.connection.close()
+            return
         watch = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._watch, receive)
         try:
             await self._wait()

@@ -1,5 +1,6 @@
 """Who may talk to an HTTP server, and how much: what is checked before a body is read."""
 
+import functools
 import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,10 @@ from stepflow_sdk.errors import AccessDenied, InvalidRequest, WireError
 __all__ = ["LOOPBACK_NAMES", "HttpPolicy", "Refusal"]
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_JSON = b"application/json"
+_LONG = 200
+"""Headers up to so many bytes are remembered: a client sends the same ones again and again."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -59,18 +64,23 @@ class HttpPolicy:
         Raises:
             Refusal: 400 without a usable ``Host``, 421 for a foreign one, 403 for a foreign ``Origin``.
         """
-        hosts = [value for name, value in headers if name == b"host"]
-        if len(hosts) != 1:
-            raise Refusal(400, InvalidRequest('one "Host" header is needed'))
-        host = _host_name(hosts[0].decode("latin-1"))
-        if "*" not in self.allowed_hosts and host not in LOOPBACK_NAMES and host not in self.allowed_hosts:
-            message = f"the server is not known as {host[:100]!r}; name it in allowed_hosts (--allow-host)"
-            raise Refusal(421, AccessDenied(message))
+        hosts = origins = 0
+        host = origin = b""
         for name, value in headers:
-            if name == b"origin" and value.decode("latin-1") not in self.allowed_origins:
-                raise Refusal(
-                    403, AccessDenied("this origin may not call; name it in allowed_origins (--allow-origin)")
-                )
+            if name == b"host":
+                host, hosts = value, hosts + 1
+            elif name == b"origin":
+                origin, origins = value, origins + 1
+        if hosts != 1:
+            # What follows it on the connection may be meant for another server.
+            raise Refusal(400, InvalidRequest('one "Host" header is needed'), [(b"connection", b"close")])
+        host_name = _host_name(host) if len(host) > _LONG else _known_host_name(host)
+        if host_name not in LOOPBACK_NAMES and host_name not in self.allowed_hosts and "*" not in self.allowed_hosts:
+            message = f"the server is not known as {host_name[:100]!r}; name it in allowed_hosts (--allow-host)"
+            raise Refusal(421, AccessDenied(message))
+        if origins and (origins > 1 or origin.decode("latin-1") not in self.allowed_origins):
+            message = "this origin may not call; name it in allowed_origins (--allow-origin)"
+            raise Refusal(403, AccessDenied(message))
 
     def check_caller(self, headers: Headers) -> None:
         """Check the token, where one is demanded.
@@ -94,7 +104,8 @@ class HttpPolicy:
         """
         if self.check_body(headers) != b"application/json":
             raise Refusal(415, InvalidRequest('the content type must be "application/json"'))
-        if not _accepts(b",".join(value for name, value in headers if name == b"accept")):
+        accept = b",".join([value for name, value in headers if name == b"accept"])
+        if not (_accepts(accept) if len(accept) > _LONG else _known_accepts(accept)):
             message = 'the client must accept both "application/json" and "text/event-stream"'
             raise Refusal(406, InvalidRequest(message))
 
@@ -118,7 +129,7 @@ class HttpPolicy:
             raise Refusal(400, error, [(b"connection", b"close")])
         if length.isdigit() and int(length) > self.max_body_bytes:
             raise self.too_long()
-        return content_type.partition(b";")[0].strip().lower()
+        return content_type if content_type == _JSON else content_type.partition(b";")[0].strip().lower()
 
     def too_long(self) -> Refusal:
         """The refusal of a body above the limit."""
@@ -127,7 +138,8 @@ class HttpPolicy:
         return Refusal(413, error, [(b"connection", b"close")])
 
 
-def _host_name(host: str) -> str:
+def _host_name(header: bytes) -> str:
+    host = header.decode("latin-1")
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
@@ -137,3 +149,7 @@ def _accepts(accept: bytes) -> bool:
     kinds = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")}
     json = kinds & {b"application/json", b"application/*", b"*/*"}
     return bool(json and kinds & {b"text/event-stream", b"text/*", b"*/*"})
+
+
+_known_host_name = functools.lru_cache(256)(_host_name)
+_known_accepts = functools.lru_cache(256)(_accepts)
