@@ -23,6 +23,7 @@ from stepflow_sdk.transports.http.policy import HttpPolicy
 from stepflow_sdk.transports.relay import OutputRelay
 from stepflow_sdk.transports.shutdown import Shutdown
 from stepflow_sdk.transports.stdio import StdioTransport, WireDescriptors, take_wire
+from stepflow_sdk.tuning import Tuning
 
 if TYPE_CHECKING:
     from stepflow_sdk.server import StepflowServer
@@ -47,12 +48,13 @@ class Options:
     http: bool
     mcp: bool = False
     log_level: str = "INFO"
+    tuning: Tuning = dataclasses.field(default_factory=Tuning)
     host: str = "127.0.0.1"
     port: int = 0
     policy: HttpPolicy = dataclasses.field(default_factory=HttpPolicy)
 
 
-def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | None) -> Options:
+def parse_arguments(name: str, policy: HttpPolicy, tuning: Tuning, arguments: Sequence[str] | None) -> Options:
     """Read the command line of a server.
 
     Raises:
@@ -61,6 +63,9 @@ def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | No
     what = f"Serve the components of {name}: to a Stepflow runtime over stdin and stdout, or as --http or --mcp says."
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    parser.add_argument(
+        "--no-tuning", action="store_true", help="leave memory, threads and event loop as Python has them"
+    )
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--http", action="store_true", help='serve HTTP, and print {"port": N} when ready')
     ways.add_argument("--mcp", action="store_true", help="serve an MCP client over stdin and stdout, as tools")
@@ -95,7 +100,8 @@ def parse_arguments(name: str, policy: HttpPolicy, arguments: Sequence[str] | No
         token=token,
         blob_api=blob_api or policy.blob_api,
     )
-    return Options(given.http, given.mcp, given.log_level, given.host, given.port, changed)
+    tuning = Tuning.none() if given.no_tuning else tuning
+    return Options(given.http, given.mcp, given.log_level, tuning, given.host, given.port, changed)
 
 
 def _check_address(parser: argparse.ArgumentParser, host: str, token: str | None, insecure: bool) -> None:
@@ -110,12 +116,12 @@ def _check_address(parser: argparse.ArgumentParser, host: str, token: str | None
 
 def run_stdio(server: "StepflowServer[Any]", options: Options) -> None:
     """Serve one runtime on stdin and stdout until there is nobody to serve."""
-    _run(server, options, lambda wire: _serve_stdio(server, wire))
+    _run(server, options, lambda wire: _serve_stdio(server, options, wire))
 
 
 def run_mcp(server: "StepflowServer[Any]", options: Options) -> None:
     """Serve one MCP client on stdin and stdout until there is nobody to serve."""
-    _run(server, options, lambda wire: _serve_mcp(server, wire))
+    _run(server, options, lambda wire: _serve_mcp(server, options, wire))
 
 
 def run_http(server: "StepflowServer[Any]", options: Options) -> None:
@@ -139,7 +145,7 @@ def run_http(server: "StepflowServer[Any]", options: Options) -> None:
 
 
 def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireDescriptors], Awaitable[None]]) -> None:
-    _warm_up_malloc()
+    options.tuning.begin()
     wire = take_wire()
     logs = LogThread(sys.stderr, options.log_level)
     logs.start()
@@ -152,7 +158,8 @@ def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireD
         await serve(wire)
 
     try:
-        asyncio.run(main())
+        with asyncio.Runner(loop_factory=options.tuning.loop_factory()) as runner:
+            runner.run(main())
     except Exception:
         _log.exception("%s could not be served", server.name)
         raise SystemExit(1) from None
@@ -161,12 +168,6 @@ def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireD
         logs.stop()
         if relay is not None:
             relay.stop()
-
-
-def _warm_up_malloc() -> None:
-    # asyncio reads 256 KiB at a time, which glibc would map and unmap for every read; freeing one larger block tells
-    # it not to. Nothing is touched, so nothing is used.
-    bytes(16 * 1024 * 1024)
 
 
 @contextlib.contextmanager
@@ -182,7 +183,7 @@ async def _drain(server: "StepflowServer[Any]", service: Service) -> None:
         service.executor.cancel_all(ResourceUnavailable(_GOING))
 
 
-async def _serve_stdio(server: "StepflowServer[Any]", wire: WireDescriptors) -> None:
+async def _serve_stdio(server: "StepflowServer[Any]", options: Options, wire: WireDescriptors) -> None:
     with _shutdown(server) as shutdown:
         async with server.service() as service:
             transport = StdioTransport(
@@ -193,12 +194,13 @@ async def _serve_stdio(server: "StepflowServer[Any]", wire: WireDescriptors) -> 
                 ended=shutdown.request,
             )
             await transport.open()
+            options.tuning.settle()
             await shutdown.requested.wait()
             await _drain(server, service)
             await transport.close(_FLUSH_SECONDS)
 
 
-async def _serve_mcp(server: "StepflowServer[Any]", wire: WireDescriptors) -> None:
+async def _serve_mcp(server: "StepflowServer[Any]", options: Options, wire: WireDescriptors) -> None:
     from stepflow_sdk.mcp_server import McpSession, McpWire
 
     with _shutdown(server) as shutdown:
@@ -207,6 +209,7 @@ async def _serve_mcp(server: "StepflowServer[Any]", wire: WireDescriptors) -> No
             async with asyncio.TaskGroup() as tasks:
                 session = tasks.create_task(McpSession(server.name, service).run(messages))
                 session.add_done_callback(lambda _: shutdown.request())
+                options.tuning.settle()
                 await shutdown.requested.wait()
                 await _drain(server, service)
                 messages.leave()
@@ -218,6 +221,7 @@ async def _serve_http(
     from stepflow_sdk.transports.http.serving import make_server
 
     def announce() -> None:
+        options.tuning.settle()
         if wire.output is not None:
             line = json.dumps({"port": listener.getsockname()[1]})
             os.write(wire.output, f"{line}\n".encode())

@@ -22,6 +22,7 @@ from stepflow_sdk.transports.http import HttpEndpoint, HttpPolicy
 from stepflow_sdk.transports.http.messages import Receive, Scope, Send, send_refusal
 from stepflow_sdk.transports.http.policy import Refusal
 from stepflow_sdk.transports.memory import connect
+from stepflow_sdk.tuning import Tuning
 
 __all__ = ["StepflowServer"]
 
@@ -77,6 +78,7 @@ class StepflowServer(Router, Generic[State]):
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        tuning: Tuning | None = None,
         arguments: Sequence[str] | None = None,
     ) -> None:
         """Serve as a process of its own: what ``python -m my_components`` does.
@@ -93,6 +95,7 @@ class StepflowServer(Router, Generic[State]):
             transport: How to serve.
             host: With ``"http"``: the address to listen on; one beyond this machine needs ``http=HttpPolicy(token=…)``.
             port: With ``"http"``: the port; 0 takes a free one.
+            tuning: How the process is set up for speed; ``Tuning.none()``, or ``--no-tuning``, for not at all.
             arguments: The command line, by default that of the process.
 
         Raises:
@@ -103,7 +106,7 @@ class StepflowServer(Router, Generic[State]):
         if transport is not None:
             given = {"http": ["--http", "--host", host, "--port", str(port)], "mcp": ["--mcp"]}.get(transport, [])
             arguments = [*given, *(arguments or ())]
-        options = parse_arguments(self.name, self.policy, arguments)
+        options = parse_arguments(self.name, self.policy, tuning or Tuning(), arguments)
         if options.http:
             run_http(self, options)
         elif options.mcp:

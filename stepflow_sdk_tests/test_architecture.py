@@ -17,17 +17,19 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS: dict[str, set[str]] = {
     "errors": set(),
+    "coroutines": set(),
+    "tuning": set(),
     "_version": set(),
     "protocol": {"errors"},
-    "components": {"errors"},
+    "components": {"coroutines", "errors"},
     "flows": {"errors"},
-    "transports": {"protocol", "errors"},
+    "transports": {"coroutines", "protocol", "errors"},
     "context": {"transports", "protocol", "flows", "errors"},
     "service": {"components", "context", "transports", "protocol", "errors"},
     "dispatch": {"service", "components", "context", "transports", "protocol", "errors"},
     "mcp_server": {"service", "dispatch", "components", "context", "flows", "transports", "protocol", "errors"},
-    "running": {"mcp_server", "service", "dispatch", "server", "context", "transports", "errors"},
-    "server": {"running", "service", "dispatch", "components", "context", "transports", "protocol", "errors"},
+    "running": {"mcp_server", "tuning", "service", "dispatch", "server", "context", "transports", "errors"},
+    "server": {"running", "tuning", "service", "dispatch", "components", "context", "transports", "protocol", "errors"},
     "runtime": {"flows", "transports", "protocol", "errors"},
 }
 EVERYTHING_BUT_CLI = {*FLOORS, "__init__"}

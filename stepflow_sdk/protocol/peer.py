@@ -130,7 +130,7 @@ class Peer:
         self._calls: dict[str, Call] = {}
         self._out: list[bytes] = []
         self.out_bytes = 0
-        self._ids = _unguessable_ids()
+        self._ids: Iterator[str] | None = None
         self._closed = False
         self._deaf = False
 
@@ -274,6 +274,8 @@ class Peer:
         """
         if self._deaf:
             raise ResourceUnavailable("the connection is closed")
+        if self._ids is None:
+            self._ids = _unguessable_ids()
         call = Call(next(self._ids), method)
         try:
             self._push(codec.encode_call(call.id, method.name, params))

@@ -127,6 +127,11 @@ class Connection:
         if self._on_close is not None:
             self._on_close()
 
+    def release(self) -> None:
+        """Let go of the transport, after the end: what holds each other must wait for the garbage collector."""
+        self._send = _nowhere
+        self._on_close = None
+
     def _handle(self, event: Request | Notification | Answer | Complaint) -> None:
         match event:
             case Request():
@@ -207,6 +212,10 @@ class Connection:
         if not self._reading and not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self.flush)
+
+
+def _nowhere(_: list[bytes]) -> None:
+    pass
 
 
 def _settle(call: Call, result: Any, error: WireError | None) -> None:

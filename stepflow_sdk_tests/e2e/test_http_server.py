@@ -27,6 +27,13 @@ def web() -> Iterator[Web]:
         yield web
 
 
+@pytest.fixture(scope="module", params=["httptools", "h11"])
+def either(request: pytest.FixtureRequest) -> Iterator[Web]:
+    """A server on each of the two parsers that uvicorn has."""
+    with serving_http("careless", environment={"HTTP_PARSER": request.param}) as web:
+        yield web
+
+
 def test_health_is_open_and_says_nothing_of_the_inside(web: Web) -> None:
     assert web.send("GET", "/health").json == {"status": "healthy"}
     assert web.send("HEAD", "/health").status == 200
@@ -354,6 +361,14 @@ def head_of(*more: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
+def test_the_head_of_a_request_is_bounded(either: Web) -> None:
+    endless = b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: " + b"x" * 100_000
+    assert exchange_raw(either, endless).startswith(b"HTTP/1.1 4")
+    many = b"GET /health HTTP/1.1\r\nhost: localhost\r\n" + b"x: 1\r\n" * 100 + b"\r\n"
+    assert exchange_raw(either, many).startswith(b"HTTP/1.1 431 ")
+    assert either.send("GET", "/health").status == 200
+
+
 SMUGGLED = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
@@ -369,8 +384,8 @@ SMUGGLED = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
         b"POST / HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n" + SMUGGLED,
     ],
 )
-def test_a_request_with_two_lengths_smuggles_nothing(web: Web, data: bytes) -> None:
-    answer = exchange_raw(web, data)
+def test_a_request_with_two_lengths_smuggles_nothing(either: Web, data: bytes) -> None:
+    answer = exchange_raw(either, data)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"healthy" not in answer
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from typing import Any
 
 from stepflow_sdk.coroutines import go_on
 from stepflow_sdk.errors import InvalidRequest, RequestTimeout
@@ -39,10 +39,11 @@ async def read_body(receive: Receive, policy: HttpPolicy) -> bytes:
 
 async def _receive_within(seconds: float, receive: Receive) -> Message:
     # A small body is there already, and then nobody needs a timer, which costs more than the rest.
-    receiving = receive()
-    if not isinstance(receiving, Coroutine):
+    receiving: Any = receive()
+    if not hasattr(receiving, "send"):
         async with asyncio.timeout(seconds):
-            return await receiving
+            awaited: Message = await receiving
+            return awaited
     context = contextvars.copy_context()
     try:
         waits_for = context.run(receiving.send, None)
@@ -50,4 +51,5 @@ async def _receive_within(seconds: float, receive: Receive) -> Message:
         message: Message = ended.value
         return message
     async with asyncio.timeout(seconds):
-        return await go_on(receiving, waits_for, context)
+        later: Message = await go_on(receiving, waits_for, context)
+        return later

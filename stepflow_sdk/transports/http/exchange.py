@@ -54,8 +54,9 @@ class Exchange:
         """
         if self._is_over():
             # The component has ended at once: nobody has to wait or to watch.
-            await send_answer(send, 200, self._frames[-1])
             self.connection.close()
+            self.connection.release()
+            await send_answer(send, 200, self._frames[-1])
             return
         watch = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._watch, receive)
         try:
@@ -70,6 +71,7 @@ class Exchange:
         finally:
             watch.cancel()
             self.connection.close()
+            self.connection.release()
             if self._watcher is not None:
                 self._watcher.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

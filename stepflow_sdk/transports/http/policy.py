@@ -2,7 +2,7 @@
 
 import functools
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stepflow_sdk.errors import AccessDenied, InvalidRequest, WireError
@@ -15,7 +15,9 @@ _JSON = b"application/json"
 _LONG = 200
 """Headers up to so many bytes are remembered: a client sends the same ones again and again."""
 
-Headers = Iterable[tuple[bytes, bytes]]
+_MOST_FIELDS = 100
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Refusal(Exception):
@@ -62,8 +64,12 @@ class HttpPolicy:
         """Check where a request comes from; for every route.
 
         Raises:
-            Refusal: 400 without a usable ``Host``, 421 for a foreign one, 403 for a foreign ``Origin``.
+            Refusal: 431 for too many fields, 400 without a usable ``Host``, 421 for a foreign one, 403 for a foreign
+                ``Origin``.
         """
+        if len(headers) > _MOST_FIELDS:
+            message = f"the head has more than {_MOST_FIELDS} fields"
+            raise Refusal(431, InvalidRequest(message, data={"limit": _MOST_FIELDS}), [(b"connection", b"close")])
         hosts = origins = 0
         host = origin = b""
         for name, value in headers:

@@ -16,6 +16,7 @@ __all__ = ["bind", "is_loopback", "make_server", "parent_is_gone"]
 _KEEP_ALIVE = 30
 _CONNECTIONS = 1000
 _HEAD_BYTES = 64 * 1024
+_HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -85,36 +86,46 @@ def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, hea
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
     config.load()
-    config.http_protocol_class = _with_head_timeout(config.http_protocol_class, head_timeout)
+    config.http_protocol_class = _with_head_limits(config.http_protocol_class, head_timeout)
     return Server(config)
 
 
-def _with_head_timeout(base: Any, seconds: float) -> Any:
-    """Return uvicorn's protocol class with a limit for how long the head of a request may take; it has none itself."""
+def _with_head_limits(base: Any, seconds: float) -> Any:
+    """Return uvicorn's protocol class with limits for the head of a request, which it has none for itself.
 
-    class Timed(base):  # type: ignore[misc]  # which class it is depends on what is installed
+    The head may take so many seconds, and `_HEAD_BYTES`.
+    """
+
+    class Limited(base):  # type: ignore[misc]  # which class it is depends on what is installed
         _head_timer: asyncio.TimerHandle | None = None
+        _head_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
             base.connection_made(self, transport)
-            self._watch_head()
+            self._watch_head(0)
 
         def data_received(self, data: bytes) -> None:
             base.data_received(self, data)
-            self._watch_head()
+            self._watch_head(len(data))
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._forget_head()
             base.connection_lost(self, exc)
 
-        def _watch_head(self) -> None:
+        def _watch_head(self, arrived: int) -> None:
             # Without a request under way, what has arrived is the beginning of one.
             if self.cycle is not None and not self.cycle.response_complete:
                 self._forget_head()
+                return
+            self._head_bytes += arrived
+            if self._head_bytes > _HEAD_BYTES and not self.transport.is_closing():
+                self.transport.write(_HEAD_TOO_LARGE)
+                self.transport.close()
             elif self._head_timer is None:
                 self._head_timer = asyncio.get_running_loop().call_later(seconds, self._head_is_late)
 
         def _forget_head(self) -> None:
+            self._head_bytes = 0
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
@@ -124,7 +135,7 @@ def _with_head_timeout(base: Any, seconds: float) -> Any:
             if self.cycle is None or self.cycle.response_complete:
                 self.transport.close()
 
-    return Timed
+    return Limited
 
 
 def parent_is_gone(parent: int) -> bool:

@@ -11,6 +11,9 @@ from typing import Any
 from stepflow_sdk import BlockingContext, ComponentError, SkipStep, StepflowContext, StepflowServer
 from stepflow_sdk.transports.http import HttpPolicy
 
+if os.environ.get("HTTP_PARSER") == "h11":
+    sys.modules["httptools"] = None  # type: ignore[assignment]  # as where it cannot be installed
+
 server = StepflowServer(
     "careless",
     drain_timeout=float(os.environ.get("DRAIN", "6")),
