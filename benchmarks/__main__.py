@@ -5,16 +5,17 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import growth, growth_flows, growth_servers, report
 from benchmarks.processes import pin
 from benchmarks.rounds import Row, run
 from benchmarks.subjects import FLOOR, OURS, Subject, subjects
 from benchmarks.workloads import WORKLOADS
 from stepflow_sdk_tests.interop.environments import InstallFailed
 
+SERIES = {series.name: series for series in [*growth_servers.SERIES, *growth_flows.SERIES]}
 NAMES = [workload.name for workload in WORKLOADS]
 
 
@@ -25,6 +26,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each server (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="everything once, and small: to see that it works")
     parser.add_argument("--no-peers", action="store_true", help="only our server and the floors")
+    parser.add_argument("--growth", action="store_true", help="measure how the cost of our server and runtime grows")
+    parser.add_argument("--series", action="append", choices=list(SERIES), help="of --growth; may be repeated")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of a series of --growth (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
     return parser.parse_args(arguments)
 
@@ -32,15 +36,24 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; the exit code is 1 if our server or a floor failed."""
     options = parse(arguments)
+    if options.growth:
+        return grow(options)
     cpu = pin()
     rows = list(measured(options))
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
-    for line in [*report.lines(rows), "", *report.details(rows)]:
-        print(line)
-    if options.json is not None:
-        options.json.write_text(json.dumps(document(rows, cpu), indent=1) + "\n", "utf-8")
+    say([*report.lines(rows), "", *report.details(rows)])
+    write(options.json, {"rows": report.as_json(rows)}, cpu)
     return int(any({OURS, FLOOR} & row.failures.keys() for row in rows))
+
+
+def grow(options: argparse.Namespace) -> int:
+    """How cost grows; the exit code is always 0."""
+    curves = []
+    for name in options.series or SERIES:
+        tell(f"growth of {name}")
+        curves.append(growth.follow(SERIES[name], options.budget))
+        say(growth.lines(curves[-1:]))
+    write(options.json, {"growth": growth.as_json(curves)}, None)
+    return 0
 
 
 def measured(options: argparse.Namespace) -> Iterator[Row]:
@@ -72,13 +85,20 @@ def tell(what: str) -> None:
         print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)
 
 
-def document(rows: Sequence[Row], cpu: int | None) -> dict[str, object]:
-    """What the JSON file has."""
-    return {
-        "machine": {"platform": platform.platform(), "python": platform.python_version(), "pinned_to": cpu},
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "rows": report.as_json(rows),
-    }
+def say(lines: Iterable[str]) -> None:
+    """Print lines of the result."""
+    tell("")
+    for line in lines:
+        print(line, flush=True)
+
+
+def write(path: Path | None, results: Mapping[str, object], cpu: int | None) -> None:
+    """Write the JSON file that was asked for, if one was."""
+    if path is None:
+        return
+    machine = {"platform": platform.platform(), "python": platform.python_version(), "pinned_to": cpu}
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    path.write_text(json.dumps({"machine": machine, "time": when, **results}, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def measure(subject: Subject, workload: Workload) -> Figures:
         return _start(subject, workload)
     with ExitStack() as stack:
         server = stack.enter_context(running(*subject.program(workload)))
-        wire = _connect(stack, subject, server)
+        wire = connect(stack, subject, server)
         load = _prepare(subject, workload, wire)
         cpu = server.cpu()
         done = load()
@@ -47,7 +47,8 @@ def measure(subject: Subject, workload: Workload) -> Figures:
         return figures
 
 
-def _connect(stack: ExitStack, subject: Subject, server: Server) -> Wire:
+def connect(stack: ExitStack, subject: Subject, server: Server) -> Wire:
+    """A wire to the server, which has been greeted; closed with the stack."""
     kind = StdioWire if subject.transport == "stdio" else HttpWire
     wire: Wire = kind(server, subject.dialect)
     stack.callback(wire.close)
@@ -68,8 +69,9 @@ def _prepare(subject: Subject, workload: Workload, wire: Wire) -> Callable[[], L
     if workload.kind == "beside":
         flood(wire, 1, 100)
         return lambda: beside(wire, at_once)
-    flood(wire, at_once, max(at_once, workload.requests // 10))
-    return lambda: flood(wire, at_once, workload.requests)
+    seconds = workload.seconds
+    flood(wire, at_once, max(at_once, workload.requests // 10), seconds / 5)
+    return lambda: flood(wire, at_once, workload.requests, seconds)
 
 
 def _start(subject: Subject, workload: Workload) -> Figures:
@@ -78,7 +80,7 @@ def _start(subject: Subject, workload: Workload) -> Figures:
     for _ in range(workload.requests):
         with ExitStack() as stack:
             server = stack.enter_context(running(*subject.program(workload)))
-            _connect(stack, subject, server)
+            connect(stack, subject, server)
             times.append(time.perf_counter() - server.started)
             used.append(server.cpu() or 0.0)
     return {"start_ms": median(times) * 1e3, "cpu_us": median(used) * 1e6}

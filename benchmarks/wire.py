@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-TIMEOUT = 30.0
+TIMEOUT = 15.0
 """Seconds without any answer after which a server counts as hanging."""
 
 
@@ -37,8 +37,15 @@ class Load(NamedTuple):
     latencies: list[float]
 
 
-def flood(wire: Wire, in_flight: int, total: int) -> Load:
-    """Send `total` requests, never more than `in_flight` of them unanswered: the next goes out when one is answered."""
+def flood(wire: Wire, in_flight: int, total: int, seconds: float = 60.0) -> Load:
+    """Send requests, never more than `in_flight` of them unanswered: the next goes out when one is answered.
+
+    Args:
+        wire: Where to.
+        in_flight: How many are sent at once.
+        total: How many are sent in all.
+        seconds: After so many no more are sent, for servers that are slow.
+    """
     clock = time.perf_counter
     latencies: list[float] = []
     started = min(in_flight, total)
@@ -50,9 +57,10 @@ def flood(wire: Wire, in_flight: int, total: int) -> Load:
         now = clock()
         latencies.extend([now - sent_at[number] for number in numbers])
         again = numbers[: total - started]
-        if again:
+        if now - begun > seconds:
+            total = started
+        elif again:
             started += len(again)
-            now = clock()
             for number in again:
                 sent_at[number] = now
             wire.send(again)

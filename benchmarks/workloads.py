@@ -37,6 +37,7 @@ class Workload(NamedTuple):
         input: Makes the input.
         in_flight: How many requests are unanswered at most.
         requests: How many requests a round has.
+        seconds: How long a round takes at most, however slow the server is.
         kind: How it is measured, see `measure`.
         floor_kind: Which floor it is compared with.
         components: How many components the server has in addition to those that are called.
@@ -50,6 +51,7 @@ class Workload(NamedTuple):
     input: Callable[[], Input] = lambda: SMALL
     in_flight: int = 1
     requests: int = 10_000
+    seconds: float = 2.0
     kind: str = "flood"
     floor_kind: str = "echo"
     components: int = 0
@@ -176,5 +178,6 @@ WORKLOADS = (
         (Goal("peak_mb", limit=40, peer=1.8),),
         in_flight=64,
         requests=20_000,
+        seconds=60.0,
     ),
 )
