@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import growth, growth_flows, growth_servers, report
+from benchmarks import growth, growth_flows, growth_servers, report, steps
 from benchmarks.processes import pin
 from benchmarks.rounds import Row, run
 from benchmarks.subjects import FLOOR, OURS, Subject, subjects
@@ -16,7 +16,8 @@ from benchmarks.workloads import WORKLOADS
 from stepflow_sdk_tests.interop.environments import InstallFailed
 
 SERIES = {series.name: series for series in [*growth_servers.SERIES, *growth_flows.SERIES]}
-NAMES = [workload.name for workload in WORKLOADS]
+STEPS = "steps"
+NAMES = [*(workload.name for workload in WORKLOADS), STEPS]
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,10 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if options.growth:
         return grow(options)
+    per_second = measured_steps(options)
     cpu = pin()
     rows = list(measured(options))
-    say([*report.lines(rows), "", *report.details(rows)])
-    write(options.json, {"rows": report.as_json(rows)}, cpu)
+    say([*report.lines(rows), "", *report.details(rows)] if rows else [])
+    write(options.json, {"rows": report.as_json(rows), "steps": per_second}, cpu)
     return int(any({OURS, FLOOR} & row.failures.keys() for row in rows))
 
 
@@ -54,6 +56,18 @@ def grow(options: argparse.Namespace) -> int:
         say(growth.lines(curves[-1:]))
     write(options.json, {"growth": growth.as_json(curves)}, None)
     return 0
+
+
+def measured_steps(options: argparse.Namespace) -> Mapping[str, Mapping[str, list[float]]]:
+    """Steps per second, on all CPUs: who runs the flow and who serves it are two programs, as they are for users."""
+    if STEPS not in (options.workload or [STEPS]):
+        return {}
+    tell("steps per second")
+    found = steps.benchmark(
+        1 if options.quick else options.rounds, 0.05 if options.quick else 0.5, orchestrators=not options.no_peers
+    )
+    say([*steps.table(found), ""])
+    return found
 
 
 def measured(options: argparse.Namespace) -> Iterator[Row]:

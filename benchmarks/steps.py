@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from stepflow_sdk.flows import parse_flow  # noqa: E402  (the checkout comes first)
 from stepflow_sdk.runtime import LocalRuntime  # noqa: E402
-from stepflow_sdk_tests.interop.environments import InstallFailed, Package, python_of  # noqa: E402
+from stepflow_sdk_tests.interop.environments import InstallFailed, Package, orchestrator_binary, python_of  # noqa: E402
 from stepflow_sdk_tests.interop.network import Network, open_network  # noqa: E402
 from stepflow_sdk_tests.interop.orchestrator import running_orchestrator  # noqa: E402
 
@@ -97,8 +97,8 @@ def orchestrated(name: str, version: str, plugin: Mapping[str, Any], network: Ne
         connection.close()
 
 
-def variants(stack: ExitStack) -> Iterator[Variant]:
-    """Start everybody."""
+def variants(stack: ExitStack, orchestrators: bool = True) -> Iterator[Variant]:
+    """Start everybody; an orchestrator that cannot be installed is said, and left out."""
     sys.path.insert(0, str(HERE))
     from echo_server import server
 
@@ -114,7 +114,12 @@ def variants(stack: ExitStack) -> Iterator[Variant]:
     yield stack.enter_context(bundled("bundled runtime, stdio", LocalRuntime({"py": command})))
     yield stack.enter_context(bundled("bundled runtime, HTTP", LocalRuntime.from_config(http)))
     network = stack.enter_context(open_network())
-    for version in VERSIONS:
+    for version in VERSIONS if orchestrators else ():
+        try:
+            orchestrator_binary(version)
+        except InstallFailed as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
         yield stack.enter_context(orchestrated(f"orchestrator {version}, our server", version, plugin, network))
         try:
             python = python_of(Package("stepflow-py", version, "http", undeclared=("urllib3",)))
@@ -138,10 +143,10 @@ def measure(variant: Variant, title: str, seconds: float) -> float:
     return runs * steps / took
 
 
-def benchmark(rounds: int, seconds: float) -> dict[str, dict[str, list[float]]]:
+def benchmark(rounds: int, seconds: float, orchestrators: bool = True) -> dict[str, dict[str, list[float]]]:
     """Steps per second of each variant and flow, one number a round."""
     with ExitStack() as stack:
-        everybody = list(variants(stack))
+        everybody = list(variants(stack, orchestrators))
         for variant in everybody:
             for title, flow in FLOWS.items():
                 wanted = INPUT if title == "chain of 10" else [INPUT] * len(flow["steps"])
