@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from stepflow_sdk.components.binding import Bound
@@ -17,15 +18,16 @@ from stepflow_sdk.context.base import Call, ContextBase
 from stepflow_sdk.context.client import RuntimeClient, RuntimeProfile
 from stepflow_sdk.context.current import CURRENT
 from stepflow_sdk.errors import InternalError, MethodNotFound, NotInitialized, ResourceUnavailable, SkipStep, WireError
-from stepflow_sdk.protocol import Notification, Request, decode_params, methods
+from stepflow_sdk.protocol import Notification, ObservabilityContext, Request, decode_params, methods
 from stepflow_sdk.protocol.dialects import initialize_result, read_initialize
-from stepflow_sdk.protocol.failures import sole_cause
+from stepflow_sdk.protocol.failures import skip_reason, sole_cause
 from stepflow_sdk.protocol.messages import (
     ComponentExecuteParams,
     ComponentExecuteResult,
     ComponentInfoResult,
 )
 from stepflow_sdk.service import Service, component_info
+from stepflow_sdk.tracing import Tracer
 from stepflow_sdk.transports import Connection
 
 __all__ = ["Dispatcher"]
@@ -120,12 +122,44 @@ class Dispatcher:
         service = self._service
         found = service.found.get(params.component)
         spec, path_params = found or service.lookup(params.component)
-        execution = _Execution(service.executor, spec, self._lane, self, connection, request, params)
+        if service.tracer is None:
+            execution = _Execution(service.executor, spec, self._lane, self, connection, request, params)
+        else:
+            execution = self._traced(service.tracer, connection, request, params, spec)
         inject = {type(context): context for context in (execution.context(),)} if spec.injected else _NOTHING
-        execution.bound = spec.bind(params.input, path_params, inject)
+        try:
+            execution.bound = spec.bind(params.input, path_params, inject)
+        except WireError as error:
+            execution.told(error)
+            raise
         service.executor.start(execution)
         if not execution.answered:
             self.executions.add(execution)
+
+    def _traced(
+        self,
+        tracer: Tracer,
+        connection: Connection,
+        request: Request,
+        params: ComponentExecuteParams,
+        spec: ComponentSpec,
+    ) -> "_TracedExecution":
+        ids = params.observability
+        attributes = {
+            "stepflow.component": params.component,
+            "stepflow.attempt": params.attempt,
+            "stepflow.run_id": ids.run_id,
+            "stepflow.flow_id": ids.flow_id,
+            "stepflow.step_id": ids.step_id,
+        }
+        name = f"component {spec.path}"
+        span = tracer.start(name, attributes, trace_id=ids.trace_id, span_id=ids.span_id)
+        # What the component asks of the runtime, a nested flow above all, belongs to its own span.
+        within = ObservabilityContext(*tracer.ids(span), ids.run_id, ids.flow_id, ids.step_id)
+        params = msgspec.structs.replace(params, observability=within)
+        execution = _TracedExecution(self._service.executor, spec, self._lane, self, connection, request, params)
+        execution.tracer, execution.span = tracer, span
+        return execution
 
     def context(
         self, connection: Connection, spec: ComponentSpec, params: ComponentExecuteParams
@@ -179,15 +213,43 @@ class _Execution(Execution, eq=False):
         else:
             _answer_failure(self.connection, self.request, error, self.context())
 
+    def told(self, error: BaseException | None) -> None:
+        """Take note of how the call ended."""
+
+
+class _TracedExecution(_Execution, eq=False):
+    """An execution with a span of its own, which is the current one inside the component."""
+
+    tracer: Tracer | None = None
+    span: Any = None
+
+    def call(self) -> Any:
+        if self.tracer is not None:
+            self.tracer.activate(self.span)
+        return _Execution.call(self)
+
+    def ended(self, output: bytes, error: BaseException | None) -> None:
+        _Execution.ended(self, output, error)
+        self.told(error)
+
+    def told(self, error: BaseException | None) -> None:
+        cause = None if error is None else sole_cause(error)
+        if cause is not None and self.tracer is not None and not isinstance(cause, SkipStep):
+            self.tracer.fail(self.span, f"{type(cause).__name__}: {cause}")
+        self.span.end()
+
 
 def _answer_failure(connection: Connection, request: Request, error: BaseException, context: ContextBase[Any]) -> None:
     cause = sole_cause(error)
     if isinstance(cause, SkipStep):
-        connection.reply(request, ComponentExecuteResult(_NULL, cause.reason or True))
+        connection.reply(request, ComponentExecuteResult(_NULL, skip_reason(cause)))
         return
     if not isinstance(cause, WireError):
         # The traceback is for the log only.
-        _log.error("%s failed", context.component, exc_info=error, extra=context.log_fields())
+        try:
+            _log.error("%s failed", context.component, exc_info=error, extra=context.log_fields())
+        except BaseException:  # to print an exception calls code of the user, which must not cost its answer
+            _log.error("%s failed, with an exception that cannot be printed", context.component)
     connection.fail(request, error)
 
 

@@ -16,6 +16,7 @@ from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.client import RuntimeProfile
 from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.protocol.messages import ComponentInfo, ListComponentsResult
+from stepflow_sdk.tracing import find_tracer
 
 __all__ = ["Service", "SharedService", "component_info"]
 
@@ -26,6 +27,7 @@ class Service:
     Attributes:
         state: What the lifespan yielded.
         draining: Whether new requests are refused, because the process is about to end.
+        tracer: Makes a span of each call, where that is wanted.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Service:
         self.state = state
         self.blob_hosts = blob_hosts
         self.draining = False
+        self.tracer = find_tracer()
         self._call_timeout = call_timeout
         self._profiles: list[RuntimeProfile] = []
         self.loop = asyncio.get_running_loop()

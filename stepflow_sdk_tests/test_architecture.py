@@ -20,17 +20,18 @@ FLOORS: dict[str, set[str]] = {
     "coroutines": set(),
     "tuning": set(),
     "_version": set(),
+    "tracing": set(),
     "protocol": {"errors"},
     "components": {"coroutines", "errors"},
     "flows": {"errors"},
     "transports": {"coroutines", "protocol", "errors"},
     "context": {"transports", "protocol", "flows", "errors"},
-    "service": {"components", "context", "transports", "protocol", "errors"},
-    "dispatch": {"service", "components", "context", "transports", "protocol", "errors"},
+    "service": {"tracing", "components", "context", "transports", "protocol", "errors"},
+    "dispatch": {"tracing", "service", "components", "context", "transports", "protocol", "errors"},
     "mcp_server": {"service", "dispatch", "components", "context", "flows", "transports", "protocol", "errors"},
     "running": {"mcp_server", "tuning", "service", "dispatch", "server", "context", "transports", "errors"},
     "server": {"running", "tuning", "service", "dispatch", "components", "context", "transports", "protocol", "errors"},
-    "runtime": {"flows", "transports", "protocol", "errors"},
+    "runtime": {"tracing", "flows", "transports", "protocol", "errors"},
 }
 EVERYTHING_BUT_CLI = {*FLOORS, "__init__"}
 FLOORS["testing"] = EVERYTHING_BUT_CLI

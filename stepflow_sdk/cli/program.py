@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Final, Protocol, cast
 
 from stepflow_sdk import __version__
@@ -128,6 +129,23 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     except SystemExit as ended:
         # argparse has shown the help.
         return FAILED if ended.code else 0
-    logging.basicConfig(stream=sys.stderr, level=options.log_level, format="%(levelname)s %(name)s: %(message)s")
+    _log_to_stderr(options.log_level)
     with Output() as output:
         return command.execute(options, output)
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s%(step)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        # A handler has each of them once, however often a program of its own runs command lines.
+        for known in _filters():
+            handler.addFilter(known)
+
+
+@cache
+def _filters() -> tuple[logging.Filter, ...]:
+    """They tell which component, run and step wrote a record: one of a server in this process, or the runtime."""
+    from stepflow_sdk.context.logs import ContextFilter
+    from stepflow_sdk.runtime.log_ids import StepFilter
+
+    return StepFilter(), ContextFilter()

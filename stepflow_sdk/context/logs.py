@@ -24,7 +24,7 @@ class ContextFilter(logging.Filter):
         running = CURRENT.get()
         fields = _NO_FIELDS if running is None else running.context().log_fields()
         for name, value in fields.items():
-            if not hasattr(record, name):
+            if getattr(record, name, None) is None:
                 setattr(record, name, value)
         record.step = _step_text(record)
         return True

@@ -29,6 +29,7 @@ from stepflow_sdk.protocol.runs import GetRunProtocolParams, RunStatusProtocol, 
 from stepflow_sdk.runtime.engine import Engine, RunOptions
 from stepflow_sdk.runtime.run_status import batch_status, run_status
 from stepflow_sdk.runtime.runs import RunRecord
+from stepflow_sdk.tracing import Tracer
 from stepflow_sdk.transports import Connection
 
 __all__ = ["CallbackHandler", "Callbacks"]
@@ -41,10 +42,12 @@ class Callbacks:
 
     Args:
         engine: Runs the flows.
+        tracer: Makes the spans of what a component starts those of its own.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tracer: Tracer | None = None) -> None:
         self._engine = engine
+        self.tracer = tracer
         self.methods: Mapping[str, Callable[[Any], Awaitable[Any]]] = {
             methods.PUT_BLOB.name: self._put_blob,
             methods.GET_BLOB.name: self._get_blob,
@@ -180,7 +183,14 @@ class CallbackHandler:
 
     async def _answer(self, connection: Connection, request: Request, answer: Callable[[Any], Awaitable[Any]]) -> None:
         try:
-            result = await answer(decode_params(request, METHODS[request.method]))
+            params = decode_params(request, METHODS[request.method])
+            tracer = self._callbacks.tracer
+            ids = None if tracer is None else getattr(params, "observability", None)
+            if tracer is None or ids is None:
+                result = await answer(params)
+            else:
+                with tracer.under(ids.trace_id, ids.span_id):
+                    result = await answer(params)
         except Exception as error:
             connection.fail(request, error)
         else:

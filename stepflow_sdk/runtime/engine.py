@@ -346,7 +346,7 @@ class Engine:
         broken = False
         try:
             with active.scope:
-                await scheduler.run()
+                await self._run(scheduler, record)
                 status = "failed" if scheduler.failed or record.failed else "completed"
         except Exception:
             broken = True
@@ -361,6 +361,25 @@ class Engine:
             if self._observe is not None:
                 self._observe(RunEnded(record.run_id, status, time.perf_counter() - began))
         return status
+
+    async def _run(self, scheduler: Scheduler, record: RunRecord) -> None:
+        tracer = self._caller.tracer
+        if tracer is None:
+            await scheduler.run()
+            return
+        attributes = {
+            "stepflow.run_id": record.run_id,
+            "stepflow.flow_id": record.flow_id,
+            "stepflow.flow_name": record.flow_name,
+            "stepflow.items": record.items,
+            "stepflow.parent_run_id": record.parent_run_id,
+        }
+        # The parent is what is current here: a step, what a component sent with its call, or something of the caller's.
+        span = tracer.start(f"flow {record.flow_name or record.flow_id[:12]}", attributes)
+        with tracer.current(span):
+            await scheduler.run()
+            if scheduler.failed:
+                tracer.fail(span, f"{scheduler.failed} of the items failed")
 
     def _status_of_broken(self, record: RunRecord, *, cancelled: bool, failed: bool) -> str:
         """The status of a run that did not come to its end.

@@ -38,6 +38,7 @@ from stepflow_sdk.runtime.runs import RunStore
 from stepflow_sdk.runtime.steps import StepCaller
 from stepflow_sdk.runtime.stores.memory_runs import MemoryRunStore
 from stepflow_sdk.runtime.stores.options import StateOptions
+from stepflow_sdk.tracing import find_tracer
 
 __all__ = ["FlowSource", "LocalRuntime"]
 
@@ -138,7 +139,8 @@ class LocalRuntime:
             stack.push_async_callback(self._stop_plugins)
             runs = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(runs.cancel_scope.cancel)
-            callbacks = Callbacks(self._engine)
+            self._caller.tracer = find_tracer()
+            callbacks = Callbacks(self._engine, self._caller.tracer)
             blob_host = BlobHost(self._blobs, tasks)
             stack.callback(blob_host.stop)
             host = Host(tasks, lambda: CallbackHandler(callbacks, blob_host.url), self._blobs, self._engine)

@@ -1,19 +1,21 @@
 """Calls the component of one step, and makes of the end what the flow says."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import anyio
 
-from stepflow_sdk.errors import ComponentNotFound, ExpressionError, SkipStep, WireError
+from stepflow_sdk.errors import ComponentNotFound, ExpressionError, SkipStep, StepflowError, WireError
 from stepflow_sdk.flows import Failure, Step
 from stepflow_sdk.protocol import ObservabilityContext
 from stepflow_sdk.runtime.events import Observer, StepRetried, StepStarted
 from stepflow_sdk.runtime.failures import Skipped, failure_of, internal_failure, routing_failure
+from stepflow_sdk.runtime.log_ids import CURRENT_STEP
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Plugin
 from stepflow_sdk.runtime.retries import RetryBudget, RetryPolicy, Trouble, trouble_of
 from stepflow_sdk.runtime.routes import Router
+from stepflow_sdk.tracing import Tracer
 
 __all__ = ["StepCaller", "StepEnd", "StepStart"]
 
@@ -58,12 +60,16 @@ class StepCaller:
         router: Finds the plugin.
         plugins: By their names in the routes.
         retry: What is done about steps that failed.
+
+    Attributes:
+        tracer: Makes a span of each step, where that is wanted.
     """
 
     def __init__(self, router: Router, plugins: Mapping[str, Plugin], retry: RetryPolicy | None = None) -> None:
         self.router = router
         self.plugins = plugins
         self._retry = RetryPolicy() if retry is None else retry
+        self.tracer: Tracer | None = None
 
     async def call(self, component: str, input: Any, ids: ObservabilityContext, *, attempt: int = 1) -> Any:
         """Call a component by its path in flows.
@@ -76,9 +82,19 @@ class StepCaller:
             ServerLost: Its server could not be reached, or went away.
         """
         target = self.router.route(component, input)
-        return await self.plugins[target.plugin].execute(ComponentCall(target.component, input, attempt, ids))
+        plugin = self.plugins[target.plugin]
+        if self.tracer is None:
+            return await plugin.execute(ComponentCall(target.component, input, attempt, ids))
+        span = self.tracer.start(f"call {component}", {"stepflow.component": component, "stepflow.run_id": ids.run_id})
+        with self.tracer.current(span):
+            traced = _within(ids, self.tracer.ids(span))
+            try:
+                return await plugin.execute(ComponentCall(target.component, input, attempt, traced))
+            except StepflowError as error:
+                self.tracer.fail(span, str(error))
+                raise
 
-    async def run(
+    def run(
         self,
         step: Step,
         input: Any,
@@ -87,7 +103,7 @@ class StepCaller:
         item: int = 0,
         observer: Observer | None = None,
         start: StepStart | None = None,
-    ) -> StepEnd:
+    ) -> Coroutine[Any, Any, StepEnd]:
         """Run a step, as often as its failures and its ``onError`` allow; cancelling this ends a wait between two.
 
         Args:
@@ -98,6 +114,44 @@ class StepCaller:
             observer: Told of each attempt.
             start: Keeps each attempt before it begins.
         """
+        if self.tracer is None:
+            return self._run(step, input, ids, item, observer, start)
+        return self._traced(self.tracer, step, input, ids, item, observer, start)
+
+    async def _traced(
+        self,
+        tracer: Tracer,
+        step: Step,
+        input: Any,
+        ids: ObservabilityContext,
+        item: int,
+        observer: Observer | None,
+        start: StepStart | None,
+    ) -> StepEnd:
+        attributes = {
+            "stepflow.run_id": ids.run_id,
+            "stepflow.flow_id": ids.flow_id,
+            "stepflow.step_id": step.id,
+            "stepflow.component": step.component,
+            "stepflow.item": item,
+        }
+        span = tracer.start(f"step {step.id}", attributes)
+        with tracer.current(span):
+            end = await self._run(step, input, _within(ids, tracer.ids(span)), item, observer, start)
+            span.set_attribute("stepflow.attempt", end.attempt)
+            if end.failure is not None:
+                tracer.fail(span, end.failure.message)
+        return end
+
+    async def _run(
+        self,
+        step: Step,
+        input: Any,
+        ids: ObservabilityContext,
+        item: int,
+        observer: Observer | None,
+        start: StepStart | None,
+    ) -> StepEnd:
         budget: RetryBudget | None = None
         attempt = 1 if start is None else start.first_attempt
         while True:
@@ -105,7 +159,11 @@ class StepCaller:
                 await start.begin(attempt)
             if observer is not None:
                 observer(StepStarted(ids.run_id or "", item, step.id, step.component, attempt))
-            value, failure, trouble = await self._try(step, input, attempt, ids)
+            token = CURRENT_STEP.set((ids, step.component, attempt))
+            try:
+                value, failure, trouble = await self._try(step, input, attempt, ids)
+            finally:
+                CURRENT_STEP.reset(token)
             if failure is None:
                 return StepEnd(value, None, attempt)
             if budget is None:
@@ -138,6 +196,10 @@ class StepCaller:
             _log.exception("plugin %r failed on step %r", plugin.name, step.id)
             failure = internal_failure(step.id, target.component, f"{type(error).__name__}: {error}")
         return _Attempt(_after_failure(step, failure), failure, trouble)
+
+
+def _within(ids: ObservabilityContext, span: tuple[str, str]) -> ObservabilityContext:
+    return ObservabilityContext(*span, ids.run_id, ids.flow_id, ids.step_id)
 
 
 def _after_failure(step: Step, failure: Failure) -> Any:
