@@ -6,6 +6,7 @@ transport, and everything else fails at once.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from stepflow_sdk.errors import (
     AccessDenied,
@@ -51,7 +52,7 @@ def may_be_retried(error: WireError) -> bool:
 
     An exception of the component's own says so, which over the wire is a `ComponentError` with its type in the data.
     """
-    own_exception = isinstance(error.data, dict) and "exception" in error.data
+    own_exception = isinstance(error.data, dict) and "exception" in cast("dict[str, Any]", error.data)
     return isinstance(error, ComponentError) and (error.retryable or own_exception)
 
 
