@@ -41,8 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return grow(options)
     per_second = measured_steps(options)
     cpu = pin()
-    rows = list(measured(options))
-    say([*report.lines(rows), "", *report.details(rows)] if rows else [])
+    rows: list[Row] = []
+    for row in measured(options):
+        rows.append(row)
+        write(options.json, {"rows": report.as_json(rows), "steps": per_second}, cpu)
+    if rows:
+        say(["", *report.details(rows)])
     write(options.json, {"rows": report.as_json(rows), "steps": per_second}, cpu)
     return int(any({OURS, FLOOR} & row.failures.keys() for row in rows))
 
@@ -71,13 +75,17 @@ def measured_steps(options: argparse.Namespace) -> Mapping[str, Mapping[str, lis
 
 
 def measured(options: argparse.Namespace) -> Iterator[Row]:
-    """The rows that are asked for."""
+    """The rows that are asked for; each is printed when it is there, for a whole run takes long."""
     chosen = [workload for workload in WORKLOADS if workload.name in (options.workload or NAMES)]
-    for transport in [options.transport] if options.transport else ["stdio", "http"]:
+    for transport in ([options.transport] if options.transport else ["stdio", "http"]) if chosen else ():
         present = list(installed(transport, options.no_peers))
+        names = [subject.name for subject in present]
+        say([report.head(names)])
         for workload in chosen:
             wanted = workload.quick() if options.quick else workload
-            yield run(wanted, transport, present, 1 if options.quick else options.rounds, tell)
+            row = run(wanted, transport, present, 1 if options.quick else options.rounds, tell)
+            say(report.lines(row, names))
+            yield row
 
 
 def installed(transport: str, no_peers: bool) -> Iterator[Subject]:

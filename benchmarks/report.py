@@ -10,20 +10,23 @@ from benchmarks.workloads import Goal
 UNITS = {"cpu_us": "µs CPU", "seconds": "s", "p99_ms": "ms p99", "start_ms": "ms", "peak_mb": "MB"}
 
 
-def lines(rows: Sequence[Row]) -> Iterator[str]:
-    """The table: a line for each goal, and below it what failed."""
-    names = list(dict.fromkeys(name for row in rows for name in [*row.figures, *row.failures]))
-    width = max((len(row.workload.title) for row in rows), default=0)
-    head = "".join(f"{name:>19}" for name in names)
-    yield f"{'':{width}} {'':>6} {'':>7}{head}  ours/floor      peer/ours"
-    for row in rows:
-        for goal in row.workload.goals(row.transport):
-            cells = "".join(f"{_cell(row, name, goal.figure):>19}" for name in names)
-            judged = f"{_floor(row, goal):<15} {_peer(row, goal)}"
-            yield f"{row.workload.title:{width}} {row.transport:>6} {UNITS[goal.figure]:>7}{cells}  {judged}"
-    for row in rows:
-        for name, failure in row.failures.items():
-            yield f"{row.transport} {row.workload.name}: {name} failed: {failure}"
+WIDTH = 50
+"""Of the column with the titles."""
+
+
+def head(names: Sequence[str]) -> str:
+    """The first line of the table."""
+    return f"{'':{WIDTH + 15}}{''.join(f'{name:>19}' for name in names)}  ours/floor      peer/ours"
+
+
+def lines(row: Row, names: Sequence[str]) -> Iterator[str]:
+    """A line for each goal of a row, and what failed."""
+    for goal in row.workload.goals(row.transport):
+        cells = "".join(f"{_cell(row, name, goal.figure):>19}" for name in names)
+        judged = f"{_floor(row, goal):<15} {_peer(row, goal)}"
+        yield f"{row.workload.title:{WIDTH}} {row.transport:>6} {UNITS[goal.figure]:>7}{cells}  {judged}"
+    for name, failure in row.failures.items():
+        yield f"  {name} failed: {failure}"
 
 
 def details(rows: Sequence[Row]) -> Iterator[str]:

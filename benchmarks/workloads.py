@@ -178,6 +178,6 @@ WORKLOADS = (
         (Goal("peak_mb", limit=40, peer=1.8),),
         in_flight=64,
         requests=20_000,
-        seconds=60.0,
+        seconds=15.0,
     ),
 )
