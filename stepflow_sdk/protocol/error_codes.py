@@ -52,7 +52,8 @@ def may_be_retried(error: WireError) -> bool:
 
     An exception of the component's own says so, which over the wire is a `ComponentError` with its type in the data.
     """
-    own_exception = isinstance(error.data, dict) and "exception" in cast("dict[str, Any]", error.data)
+    data: Any = error.data
+    own_exception = isinstance(data, dict) and "exception" in cast("dict[str, Any]", data)
     return isinstance(error, ComponentError) and (error.retryable or own_exception)
 
 
