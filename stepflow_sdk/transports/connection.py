@@ -14,6 +14,7 @@ import msgspec
 
 from stepflow_sdk.errors import InternalError, RequestTimeout, ResourceUnavailable, WireError
 from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification, Peer, Request
+from stepflow_sdk.transports.deadlines import Deadlines
 
 __all__ = ["HIGH_WATER", "Connection", "Handler"]
 
@@ -66,6 +67,7 @@ class Connection:
         self._calls = calls
         self.remote = remote
         self._loop = asyncio.get_running_loop()
+        self._deadlines: Deadlines[Call] = Deadlines(_expire)
         self._reading = False
         self._flush_is_due = False
         self._writer_is_full = False
@@ -123,6 +125,7 @@ class Connection:
             return
         for call in self.peer.close():
             _settle(call, None, ResourceUnavailable(reason))
+        self._deadlines.close()
         self._handler.closed(self)
         if self._on_close is not None:
             self._on_close()
@@ -186,15 +189,16 @@ class Connection:
         call.waiter = waiter
         if self._calls is not None:
             self._calls[call.id] = self
+        if timeout is not None:
+            call.timeout = timeout
+            call.subject = getattr(params, "component", method.name)
+            self._deadlines.add(call, timeout)
         self._flush_soon()
         try:
-            async with asyncio.timeout(timeout):
-                return await waiter
-        except TimeoutError:
-            message = f"{getattr(params, 'component', method.name)} was not answered within {timeout:g} s"
-            raise RequestTimeout(message, data={"timeout": timeout}) from None
+            return await waiter
         finally:
             self.peer.abandon(call)
+            self._deadlines.drop(call)
             if self._calls is not None:
                 self._calls.pop(call.id, None)
 
@@ -216,6 +220,11 @@ class Connection:
 
 def _nowhere(_: list[bytes]) -> None:
     pass
+
+
+def _expire(call: Call) -> None:
+    message = f"{call.subject} was not answered within {call.timeout:g} s"
+    _settle(call, None, RequestTimeout(message, data={"timeout": call.timeout}))
 
 
 def _settle(call: Call, result: Any, error: WireError | None) -> None:

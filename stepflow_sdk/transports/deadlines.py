@@ -1,0 +1,53 @@
+"""Waits that must not last for ever, with one timer for all those of a connection."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["Deadlines"]
+
+T = TypeVar("T")
+
+
+class Deadlines(Generic[T]):
+    """What must be over by when. A timer for each wait would cost more than most waits.
+
+    Args:
+        expire: Called with what was not dropped in time.
+    """
+
+    def __init__(self, expire: Callable[[T], None]) -> None:
+        self._expire = expire
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[T, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, what: T, seconds: float) -> None:
+        """Have something expire after so many seconds."""
+        when = self._loop.time() + seconds
+        self._due[what] = when
+        if self._timer is None:
+            self._timer = self._loop.call_at(when, self._look)
+        elif when < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(when, self._look)
+
+    def drop(self, what: T) -> None:
+        """Know that something is over."""
+        self._due.pop(what, None)
+
+    def close(self) -> None:
+        """Let nothing expire any more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for what in [what for what, when in self._due.items() if when <= now]:
+            del self._due[what]
+            self._expire(what)
+        if self._due and self._timer is None:
+            self._timer = self._loop.call_at(min(self._due.values()), self._look)
