@@ -201,6 +201,7 @@ class _Execution(Execution, eq=False):
 
     def call(self) -> Any:
         # In the component's own task or thread, so that current_context() finds it there and only there.
+        self.begin()
         CURRENT.set(self)
         return self.bound()
 

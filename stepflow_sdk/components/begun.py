@@ -32,6 +32,16 @@ class Work(Protocol):
         ...
 
 
+async def _whole(work: Work) -> None:
+    # Nothing that it raises may reach the event loop: SystemExit would end it.
+    try:
+        value = await work.call()
+    except BaseException as error:
+        work.end(None, error)
+    else:
+        work.end(value, None)
+
+
 if sys.version_info >= (3, 12):
 
     class EagerTasks:
@@ -40,8 +50,13 @@ if sys.version_info >= (3, 12):
         def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
             self._loop = loop
 
-        def begin(self, work: Work, context: Context) -> asyncio.Task[None] | None:
+        def begin(self, work: Work, context: Context, *, waits: bool = False) -> asyncio.Task[None] | None:  # noqa: ARG002  (below)
             """Run a coroutine until it ends or waits.
+
+            Args:
+                work: The coroutine.
+                context: Where it runs.
+                waits: Whether it will wait for sure, which makes no difference here.
 
             Returns:
                 The task in which it goes on, or None when it has ended; its outcome has been told then.
@@ -52,15 +67,6 @@ if sys.version_info >= (3, 12):
         def close(self) -> None:
             """Begin nothing more."""
 
-    async def _whole(work: Work) -> None:
-        # Nothing that it raises may reach the event loop: SystemExit would end it.
-        try:
-            value = await work.call()
-        except BaseException as error:
-            work.end(None, error)
-        else:
-            work.end(value, None)
-
 else:
 
     class EagerTasks:
@@ -70,13 +76,20 @@ else:
             self._loop = loop
             self._spare: _Spare | None = None
 
-        def begin(self, work: Work, context: Context) -> asyncio.Task[None] | None:
+        def begin(self, work: Work, context: Context, *, waits: bool = False) -> asyncio.Task[None] | None:
             """Run a coroutine until it ends or waits.
+
+            Args:
+                work: The coroutine.
+                context: Where it runs.
+                waits: Whether it will wait for sure; then a task is made for it at once.
 
             Returns:
                 The task in which it goes on, or None when it has ended; its outcome has been told then.
             """
             loop = self._loop
+            if waits:
+                return loop.create_task(_whole(work), context=context)
             spare, self._spare = self._spare or _Spare(loop), None
             outer = asyncio.current_task(loop)  # there is one where a runtime in the same process calls
             if outer is not None:

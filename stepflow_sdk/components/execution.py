@@ -25,6 +25,7 @@ _SMALL = 1024
 
 class _Progress(Struct, eq=False, kw_only=True):
     answered: bool = False
+    begun: bool = False
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
 
@@ -37,6 +38,7 @@ class Execution(_Progress, eq=False):
         spec: The component.
         lane: What can hold it back.
         answered: Whether the outcome has been told; what comes later is dropped.
+        begun: Whether the function has been called.
         task: The task in which it goes on, when it had to wait.
         timer: What ends it when its time is over.
     """
@@ -48,9 +50,19 @@ class Execution(_Progress, eq=False):
     def call(self) -> Any:
         """Call the function: returns its output, or for an ``async def`` component the coroutine that does.
 
-        Called inside a context of its own, in the task or thread of the component.
+        Called inside a context of its own, in the task or thread of the component; the first thing is `begin`.
         """
         raise NotImplementedError
+
+    def begin(self) -> None:
+        """Know that the function is about to be called.
+
+        Raises:
+            CancelledError: Nobody waits for the outcome any more.
+        """
+        if self.answered:
+            raise asyncio.CancelledError
+        self.begun = True
 
     def ended(self, output: bytes, error: BaseException | None) -> None:
         """Take the outcome, the encoded output or the exception; called once, on the loop."""
@@ -142,7 +154,8 @@ class Executor:
             execution.timer.cancel()
         execution.ended(b"", reason)
         self._forget(execution)
-        if execution.task is not None:
+        if execution.task is not None and execution.begun:
+            # A task that is cancelled before its first line would never tell of its end.
             execution.task.cancel()
 
     def cancel_all(self, reason: BaseException) -> None:
@@ -202,7 +215,8 @@ class Executor:
             execution.lane.parked.append(execution)
         elif spec.is_async:
             began = 0.0 if spec.timeout is None else self._loop.time()
-            task = self._begin(execution, contextvars.copy_context())
+            # Who asks for a context calls the runtime.
+            task = self._begin(execution, contextvars.copy_context(), waits=bool(spec.injected))
             if task is not None:
                 execution.task = task
                 self._running.add(execution)

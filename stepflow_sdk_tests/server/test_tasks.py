@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import json
 from typing import Any
 
 import anyio
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepflow_sdk import ComponentError, StepflowContext, StepflowServer, current_context
+from stepflow_sdk import ComponentError, Input, StepflowContext, StepflowServer, current_context
 from stepflow_sdk.dispatch import Dispatcher
 from stepflow_sdk.errors import WireError
 from stepflow_sdk.runtime import LocalRuntime
@@ -113,31 +114,40 @@ async def test_a_component_that_cancels_its_own_task_harms_nobody() -> None:
 
 
 INITIALIZE = b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"runtime_protocol_version":1}}'
-EXECUTE = (
-    b'{"jsonrpc":"2.0","id":1,"method":"components/execute",'
-    b'"params":{"component":"/it","input":null,"attempt":1,"observability":{}}}'
-)
 
 
-async def test_calls_that_are_cancelled_in_the_turn_in_which_they_began_make_room_for_others() -> None:
+def execute(component: str, input: bool) -> bytes:
+    params = {"component": component, "input": input, "attempt": 1, "observability": {}}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "components/execute", "params": params}).encode()
+
+
+@pytest.mark.parametrize("component", ["/plain", "/with_context"])
+async def test_calls_that_are_cancelled_in_the_turn_in_which_they_began_make_room_for_others(component: str) -> None:
     server: StepflowServer = StepflowServer()
-    cancelled = asyncio.Event()
 
     @server.component(max_concurrency=1)
-    async def it() -> None:
-        try:
+    async def plain(waits: Input[bool]) -> None:
+        if waits:
             await asyncio.sleep(60)
-        finally:
-            cancelled.set()
 
+    @server.component(max_concurrency=1)
+    async def with_context(waits: Input[bool], ctx: StepflowContext) -> None:
+        if waits:
+            await asyncio.sleep(60)
+
+    answered = asyncio.Event()
     async with server.service() as service:
         for _ in range(3):
-            cancelled.clear()
             connection = Connection(Dispatcher(service), lambda _: None)
-            connection.receive([INITIALIZE, EXECUTE])
+            connection.receive([INITIALIZE, execute(component, True), execute(component, True)])
             connection.close()
-            with anyio.fail_after(30):
-                await cancelled.wait()
+        connection = Connection(
+            Dispatcher(service), lambda frames: answered.set() if b'"output"' in frames[0] else None
+        )
+        connection.receive([INITIALIZE])
+        connection.receive([execute(component, False)])
+        with anyio.fail_after(30):
+            await answered.wait()
 
 
 async def test_a_component_that_is_started_by_another_does_not_disturb_it() -> None:
