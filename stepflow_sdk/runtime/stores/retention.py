@@ -23,7 +23,7 @@ async def prune(writer: StateWriter, reader: StateReader, retention: Retention) 
     """Forget what a retention says, a little at a time, and give the room back to the file system.
 
     A blob is kept as long as the text of a run, or of a blob that is kept, holds its id, or it was stored while this
-    was going on.
+    was going on. Flows are always kept.
 
     Returns:
         How many runs were forgotten.
@@ -68,7 +68,8 @@ def _unused(connection: sqlite3.Connection, before: float) -> list[int]:
         )
         for body in _names(row[0] for row in connection.execute(query))
     ]
-    recent = connection.execute("SELECT id FROM blobs WHERE used_at >= ?", (before,))
+    # Flows stay: whoever stored one may run it at any time.
+    recent = connection.execute("SELECT id FROM blobs WHERE used_at >= ? OR kind = 'flow'", (before,))
     left = {*named, *(row[0] for row in recent)}
     kept: set[str] = set()
     while left:
