@@ -472,6 +472,121 @@ async def _until(ask: Callable[[], Awaitable[Any]], answer: Any) -> None:
             await anyio.sleep(0.01)
 
 
+LIMITED = """
+import asyncio, resource, sys
+from stepflow_sdk.errors import ResourceUnavailable
+from stepflow_sdk.runtime import RunQuery, RunRecord
+from stepflow_sdk.runtime.stores.sqlite import SqliteState
+
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+async def main():
+    state = await SqliteState.open(sys.argv[1])
+    create = lambda name, size: state.runs.create(RunRecord(name, "f", None, None, 0.0), ["x" * size])
+    await create("first", 1000)
+    limit(200_000)
+    for n in range(3):
+        try:
+            await create(f"large-{n}", 300_000)
+        except ResourceUnavailable as error:
+            print("refused", error.code)
+    limit(resource.RLIM_INFINITY)
+    await create("second", 300_000)
+    print(*[run.run_id for run in await state.runs.find(RunQuery())])
+    await state.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
+def test_a_file_that_may_not_grow_refuses_runs_and_grows_when_it_may_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "state.db")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == ["refused -32005"] * 3 + ["second first"], done.stderr
+
+
+class _Failing:
+    """A connection whose commits fail as those of a disk that cannot flush."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.commits = 0
+
+    def execute(self, statement: str, *arguments: Any) -> Any:
+        if statement == "COMMIT":
+            self.commits += 1
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+            raise error
+        return self.connection.execute(statement, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+async def test_nothing_more_is_written_when_the_disk_could_not_flush(tmp_path: Path) -> None:
+    state = await SqliteState.open(tmp_path / "state.db")
+    await state.runs.create(RunRecord("first", "f", None, None, 0.0), [1])
+    writer: Any = state._writer
+    failing = writer._connection = _Failing(writer._connection)
+    for name in ("second", "third"):
+        with pytest.raises(ResourceUnavailable, match="disk I/O error"):
+            await state.runs.create(RunRecord(name, "f", None, None, 0.0), [1])
+    assert failing.commits == 1
+    assert [run.run_id for run in await state.runs.find(RunQuery())] == ["first"]
+    await state.close()
+
+
+# ---- every moment of a crash ------------------------------------------------------------------------------------
+
+_FRAME = 24 + 4096
+
+
+async def _replay_log(tmp_path: Path, step: int) -> int:
+    """Cut the log of a run at every place, and see that each beginning of it is a state from which the run ends."""
+    path = tmp_path / "state.db"
+    async with LocalRuntime(Scripted(work=_work), state=path) as runtime:
+        run_id = await submit(runtime, chain(4), "x")
+        await runtime.engine.wait(run_id)
+        image = crash_image(path)
+    log = image.with_name(f"{image.name}-wal")
+    whole, content = _content(log), _content(image)
+    done = 0
+    seen: list[int] = []
+    for size in range(32, len(whole) + step, step):
+        cut = tmp_path / "cut.db"
+        cut.write_bytes(content)
+        cut.with_name("cut.db-wal").write_bytes(whole[:size])
+        async with LocalRuntime(scripted := Scripted(work=_work), state=cut) as runtime:
+            steps = [step.step_id for step in await runtime.engine.runs.steps(run_id) if step.status != "running"]
+            assert steps == [f"s{n}" for n in range(len(steps))]
+            await runtime.resume()
+            assert set(scripted.calls).isdisjoint(steps)
+            items = await runtime.engine.runs.items(run_id)
+            assert [item.result for item in items] in ([], [FlowResultSuccess("x")])
+            accepted = await runtime.engine.runs.get(run_id) is not None
+            assert bool(items) == accepted
+        seen.append(len(steps) + accepted)
+        for end in ("", "-wal", "-shm"):
+            cut.with_name(f"cut.db{end}").unlink(missing_ok=True)
+        done += 1
+    # More of the log is never less of the run.
+    assert seen == sorted(seen)
+    assert {0, 1, 2, 3, 4, 5} == set(seen)
+    return done
+
+
+async def test_every_beginning_of_the_log_is_a_state_from_which_the_run_ends(tmp_path: Path) -> None:
+    assert await _replay_log(tmp_path, _FRAME) > 10
+
+
+@pytest.mark.slow
+async def test_the_log_may_be_cut_anywhere(tmp_path: Path) -> None:
+    assert await _replay_log(tmp_path, 1024) > 40
+
+
 # ---- growth -----------------------------------------------------------------------------------------------------
 
 
