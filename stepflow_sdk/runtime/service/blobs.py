@@ -1,12 +1,12 @@
 """The operations on blobs, which component servers of 0.10 and 0.11 use, too (section 7.3 of the dialects)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from stepflow_sdk.errors import BlobNotFound, InvalidValue
-from stepflow_sdk.runtime.blobs import Blob, BlobStore
+from stepflow_sdk.runtime.blobs import Blob, BlobStat, BlobStore
 from stepflow_sdk.runtime.service.messages import FoundBlob, StoreBlob, StoredBlob
 from stepflow_sdk.runtime.service.operations import API, BYTES, JSON, Answer, Asked, Operation, json_answer
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 __all__ = ["BlobOperations"]
+
+_LARGE: Final = 1024 * 1024
+"""Blobs of bytes above this size are sent in pieces."""
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -52,30 +55,43 @@ class BlobOperations:
 
     async def store(self, asked: Asked) -> "Response":
         """Data that is stored twice is one blob."""
-        if isinstance(asked.body, bytes):
+        body: StoreBlob | AsyncIterable[bytes] = asked.body
+        if not isinstance(body, StoreBlob):
             filename = _filename(asked.request.headers.get("x-blob-filename"))
-            return json_answer(StoredBlob(await self._blobs.put_bytes(asked.body, filename=filename), filename))
-        body: StoreBlob = asked.body
+            return json_answer(StoredBlob(await self._blobs.put_bytes(body, filename=filename), filename))
         filename = _filename(body.filename)
         blob_id = await self._blobs.put(body.data, body.blob_type or "data", filename=filename)
         return json_answer(StoredBlob(blob_id, filename))
 
     async def get(self, asked: Asked) -> "Response":
         """The bytes of what is not binary are its JSON text."""
-        from starlette.responses import Response
-
         blob_id = asked.path["blob_id"]
-        blob = await self._blobs.get(blob_id) if _ID.fullmatch(blob_id) else None
+        stat = await self._blobs.stat(blob_id) if _ID.fullmatch(blob_id) else None
+        if stat is not None and _wants_bytes(asked.request) and not stat.is_json and stat.size > _LARGE:
+            return self._pieces(blob_id, stat)
+        blob = None if stat is None else await self._blobs.get(blob_id)
         if blob is None:
             raise BlobNotFound(f"there is no blob {blob_id[:80]!r}; the id of a blob is 64 hex digits")
         if not _wants_bytes(asked.request):
             return json_answer(FoundBlob(blob.raw, blob.kind, blob_id, blob.filename))
-        headers = {
-            "x-blob-type": blob.kind,
-            "content-disposition": _disposition(blob),
-            "x-content-type-options": "nosniff",
-        }
-        return Response(blob.to_bytes(), media_type=BYTES, headers=headers)
+        from starlette.responses import Response
+
+        return Response(blob.to_bytes(), media_type=BYTES, headers=_headers(blob))
+
+    def _pieces(self, blob_id: str, stat: BlobStat) -> "Response":
+        """A large blob, which is never in memory as a whole; one that is damaged ends before its length."""
+        from starlette.responses import StreamingResponse
+
+        headers = {**_headers(stat), "content-length": str(stat.size)}
+        return StreamingResponse(self._blobs.chunks(blob_id), media_type=BYTES, headers=headers)
+
+
+def _headers(blob: Blob | BlobStat) -> dict[str, str]:
+    return {
+        "x-blob-type": blob.kind,
+        "content-disposition": _disposition(blob.filename),
+        "x-content-type-options": "nosniff",
+    }
 
 
 def _wants_bytes(request: "Request") -> bool:
@@ -89,6 +105,6 @@ def _filename(name: str | None) -> str | None:
     return name
 
 
-def _disposition(blob: Blob) -> str:
+def _disposition(filename: str | None) -> str:
     # What a caller once said is part of a header here, so nothing of it but its percent encoding is (RFC 6266).
-    return "attachment" if blob.filename is None else f"attachment; filename*=UTF-8''{quote(blob.filename, safe='')}"
+    return "attachment" if filename is None else f"attachment; filename*=UTF-8''{quote(filename, safe='')}"

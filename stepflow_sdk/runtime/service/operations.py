@@ -30,7 +30,7 @@ class Asked:
     Attributes:
         path: What stands in the place of the names of the path.
         query: The parameters, as the operation's ``query``.
-        body: The body: as the operation's ``body``, or bytes where they are taken.
+        body: The body: as the operation's ``body``, or where bytes are taken their pieces, as they arrive.
         request: The rest of it.
     """
 

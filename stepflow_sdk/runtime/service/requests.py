@@ -11,7 +11,7 @@ from starlette.requests import Request
 from stepflow_sdk.errors import InvalidRequest, ParseError
 from stepflow_sdk.flows import did_you_mean
 from stepflow_sdk.runtime.service.operations import BYTES, JSON, Asked, Operation
-from stepflow_sdk.transports.http.body import read_body
+from stepflow_sdk.transports.http.body import body_pieces, read_body
 from stepflow_sdk.transports.http.policy import HttpPolicy, Refusal
 
 __all__ = ["read_request", "refuse"]
@@ -67,7 +67,7 @@ async def _read_content(operation: Operation, request: Request, policy: HttpPoli
         given = f"not {content_type[:80]!r}" if content_type else "and the request says nothing of it"
         raise refuse(415, f"the content type must be {wanted}, {given}")
     if content_type == BYTES:
-        return await read_body(request.receive, policy)
+        return body_pieces(request.receive, policy)
     form = operation.body[JSON]
     text = await read_body(request.receive, policy)
     try:

@@ -8,6 +8,8 @@ import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any, Final
 
+import anyio
+
 from stepflow_sdk.errors import CorruptState
 from stepflow_sdk.protocol import BlobId, BlobType
 from stepflow_sdk.runtime.blobs import CHUNK_BYTES, Blob, BlobKind, BlobStat, make_blob
@@ -50,11 +52,17 @@ class SqliteBlobStore:
         key = await self._writer.do(lambda connection: _insert(connection, partial, stat, None))
         digest = hashlib.sha256()
         size = place = 0
-        async for piece in _even(content):
-            digest.update(piece)
-            size += len(piece)
-            await self._writer.do(_add_piece(key, place, piece))
-            place += 1
+        try:
+            async for piece in _even(content):
+                digest.update(piece)
+                size += len(piece)
+                await self._writer.do(_add_piece(key, place, piece))
+                place += 1
+        except BaseException:
+            # Whoever sends has gone, or sends too much: what came of it would take room until the next start.
+            with anyio.CancelScope(shield=True):
+                await self._writer.do(lambda connection: _forget(connection, key))
+            raise
         blob_id = BlobId(digest.hexdigest())
         whole = BlobStat(size, "binary", is_json=False, filename=filename)
         await self._writer.do(lambda connection: _complete(connection, key, blob_id, whole))
@@ -152,6 +160,11 @@ def _bytes(content: object) -> bytes:
     return content if isinstance(content, bytes) else b""
 
 
+def _forget(connection: sqlite3.Connection, key: int) -> None:
+    connection.execute("DELETE FROM pieces WHERE blob = ?", (key,))
+    connection.execute("DELETE FROM blobs WHERE key = ?", (key,))
+
+
 def _keep(connection: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
     found = _find(connection, blob_id)
     stat = blob.stat
@@ -195,8 +208,7 @@ def _complete(connection: sqlite3.Connection, key: int, blob_id: str, stat: Blob
         connection.execute("UPDATE blobs SET id = ?, size = ?, sum = ?, used_at = ? WHERE key = ?", row)
     else:
         _keep_again(connection, found, blob_id, stat)
-        connection.execute("DELETE FROM pieces WHERE blob = ?", (key,))
-        connection.execute("DELETE FROM blobs WHERE key = ?", (key,))
+        _forget(connection, key)
 
 
 async def _even(content: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -1,9 +1,14 @@
 import base64
 import hashlib
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from stepflow_sdk.flows import blob_id
-from stepflow_sdk_tests.runtime.service.api import NO_ID, Api, flow_of
+from stepflow_sdk.transports.http.policy import HttpPolicy
+from stepflow_sdk_tests.runtime.service.api import NO_ID, Api, flow_of, serving
 
 BYTES = {"content-type": "application/octet-stream"}
 AS_BYTES = {"accept": "application/octet-stream"}
@@ -30,6 +35,36 @@ async def test_bytes_are_stored_under_their_own_hash_and_come_back_unchanged(api
     assert "all.bin" in found.headers["content-disposition"]
     as_json = await api.ask("GET", f"/blobs/{stored['blobId']}")
     assert (base64.b64decode(as_json["data"]), as_json["blobType"]) == (content, "binary")
+
+
+async def test_large_bytes_go_in_and_out_in_pieces(tmp_path: Path) -> None:
+    content = hashlib.sha256(b"seed").digest() * 250_000
+    pieces = (content[at : at + 65_536] for at in range(0, len(content), 65_536))
+
+    async def sent() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    async with serving(state=tmp_path / "state.db") as api:
+        stored = await api.ask("POST", "/blobs", data=sent(), headers=BYTES)
+        assert stored["blobId"] == hashlib.sha256(content).hexdigest()
+        found = await api.call("GET", f"/blobs/{stored['blobId']}", headers=AS_BYTES)
+        assert found.headers["content-length"] == str(len(content))
+        assert found.text == content
+
+
+async def test_bytes_above_the_limit_are_refused_wherever_the_limit_is_reached(tmp_path: Path) -> None:
+    async def sent() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 65_536
+
+    policy = HttpPolicy(max_body_bytes=2_000_000)
+    async with serving(policy, state=tmp_path / "state.db") as api:
+        refused = await api.call("POST", "/blobs", data=sent(), headers=BYTES)
+        assert refused.status == 413
+        assert (await api.call("POST", "/blobs", {"data": "still there"})).status == 200
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM pieces").fetchone() == (0,)
 
 
 async def test_the_two_ids_of_the_same_bytes_are_those_of_the_orchestrator(api: Api) -> None:
