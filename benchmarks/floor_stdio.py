@@ -25,6 +25,9 @@ class Protocol(asyncio.Protocol):
     def __init__(self, out: asyncio.WriteTransport, done: asyncio.Event) -> None:
         self.out = out
         self.done = done
+        self.loop = asyncio.get_running_loop()
+        self.calls: dict[str, asyncio.Future[Any]] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
         self.pending: list[bytes] = []
         self.replies: list[bytes] = []
         self.answer: Callable[[bytes], None] = getattr(self, KIND, self.simple)
@@ -66,7 +69,7 @@ class Protocol(asyncio.Protocol):
     def sleep(self, line: bytes) -> None:
         request = decode(line)
         reply = types.Reply(request.id, types.Output(request.params.input))
-        asyncio.get_running_loop().call_later(0.1, self.late, reply)
+        self.loop.call_later(0.1, self.late, reply)
 
     def block(self, line: bytes) -> None:
         request = decode(line)
@@ -74,18 +77,29 @@ class Protocol(asyncio.Protocol):
         if request.params.component == "/echo":
             self.reply(reply)
             return
-        loop = asyncio.get_running_loop()
-        waiting = loop.run_in_executor(None, time.sleep, 0.2)
+        waiting = self.loop.run_in_executor(None, time.sleep, 0.2)
         waiting.add_done_callback(lambda _: self.late(reply))
 
     def context(self, line: bytes) -> None:
         message = types.decode_any(line)
-        if message.params is not None:
-            self.reply(types.Call(f"p{message.id}", "blobs/put", types.Put(message.params.input)))
-        elif message.id.startswith("p"):
-            self.reply(types.Call(f"g{message.id[1:]}", "blobs/get", types.Get(message.result.blob_id)))
+        if message.params is None:
+            self.calls.pop(message.id).set_result(message.result)
         else:
-            self.reply(types.Reply(message.id[1:], types.Output(message.result.data)))
+            task = self.loop.create_task(self.component(message.id, message.params.input))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        # Behind the steps of all components that this batch woke or started.
+        self.loop.call_soon(self.flush)
+
+    async def component(self, id: str, data: Any) -> None:
+        put = await self.call(f"p{id}", "blobs/put", types.Put(data))
+        get = await self.call(f"g{id}", "blobs/get", types.Get(put.blob_id))
+        self.reply(types.Reply(id, types.Output(get.data)))
+
+    def call(self, id: str, method: str, params: Any) -> asyncio.Future[Any]:
+        self.reply(types.Call(id, method, params))
+        future = self.calls[id] = self.loop.create_future()
+        return future
 
     def eof_received(self) -> None:
         self.done.set()

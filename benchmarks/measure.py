@@ -64,7 +64,7 @@ def _prepare(subject: Subject, workload: Workload, wire: Wire) -> Callable[[], L
         echo = [execute(subject.dialect, 0, "echo", SMALL)] if workload.kind == "beside" else []
         numbers = range(len(echo), at_once + len(echo))
         input = workload.input()
-        component = subject.component(workload)
+        component = workload.component
         wire.load(echo + [execute(subject.dialect, number, component, input) for number in numbers])
     if workload.kind == "beside":
         flood(wire, 1, 100)

@@ -1,9 +1,7 @@
 """Who is measured: our server, the floors, and servers written with other libraries."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +11,6 @@ from stepflow_sdk_tests.interop.environments import (
     PEER_0100_HTTP,
     PEER_070,
     PEER_070_HTTP,
-    InstallFailed,
     Package,
     python_of,
 )
@@ -22,8 +19,6 @@ HERE = Path(__file__).parent
 OURS = "ours"
 FLOOR = "floor"
 GOAL_PEER = {"stdio": "stepflow-py 0.7.0", "http": "stepflow-py 0.10.0"}
-HTTPTOOLS = Package("httptools", "0.9.0")
-"""The parser that uvicorn takes where it is installed; floors and our server are measured with it."""
 
 
 class Subject(NamedTuple):
@@ -53,26 +48,15 @@ class Subject(NamedTuple):
         """
         if self.package is not None:
             python_of(self.package)
-        elif self.transport == "http":
-            # Without it floor and server are both slower, and can still be compared.
-            with suppress(InstallFailed):
-                python_of(HTTPTOOLS)
 
     def program(self, workload: Workload) -> tuple[list[str], Mapping[str, str]]:
         """The command line, and what is added to the environment."""
         python = sys.executable if self.package is None else str(python_of(self.package))
         kind = [workload.floor_kind] if self.name == FLOOR else []
-        paths = [str(HERE.parent)]
-        if self.transport == "http":
-            paths += map(str, HTTPTOOLS.directory.glob("lib/python*/site-packages"))
         environment = {"BENCH_COMPONENTS": str(workload.components)}
         if self.package is None:
-            environment["PYTHONPATH"] = os.pathsep.join(paths)
+            environment["PYTHONPATH"] = str(HERE.parent)
         return [python, *self.command, *kind], environment
-
-    def component(self, workload: Workload) -> str:
-        """The name of the component that the workload calls."""
-        return workload.component
 
 
 def subjects(transport: str) -> Iterator[Subject]:
