@@ -48,6 +48,7 @@ class Connection:
         calls: Where the connection enters itself under the ids of its calls in flight, for transports on which an
             answer does not come the way the call went.
         remote: The network address of the other end; None where there is no network between.
+        sends_at_once: Whether frames are handed to ``send`` one by one, without waiting for others to go with them.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Connection:
         on_close: Callable[[], None] | None = None,
         calls: MutableMapping[str, "Connection"] | None = None,
         remote: str | None = None,
+        sends_at_once: bool = False,
     ) -> None:
         self.peer = Peer(max_in_flight=max_in_flight)
         self._handler = handler
@@ -68,6 +70,7 @@ class Connection:
         self.remote = remote
         self._loop = asyncio.get_running_loop()
         self._deadlines: Deadlines[Call] = Deadlines(_expire)
+        self._sends_at_once = sends_at_once
         self._reading = False
         self._flush_is_due = False
         self._writer_is_full = False
@@ -213,7 +216,9 @@ class Connection:
         if self.peer.out_bytes > HIGH_WATER and not self._congested:
             self._look_for_congestion()
         # Replies that become ready in one turn of the loop leave in one write, as do those of one read.
-        if not self._reading and not self._flush_is_due:
+        if self._sends_at_once and not self._reading:
+            self.flush()
+        elif not self._reading and not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self.flush)
 

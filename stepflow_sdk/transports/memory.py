@@ -14,12 +14,12 @@ __all__ = ["connect"]
 def connect(first: Handler, second: Handler, *, max_in_flight: int = 10_000) -> tuple[Connection, Connection]:
     """Return two connections that talk to each other, the first served by ``first``.
 
-    Closing either closes both. Frames are delivered on the running event loop, in order, never from inside the
-    call that sent them.
+    Closing either closes both. Frames are delivered in order and at once: what the other end can answer at once is
+    answered when the call that sent it returns.
     """
     one_way, other_way = _Pipe(), _Pipe()
-    left = Connection(first, one_way.send, max_in_flight=max_in_flight, on_close=one_way.end)
-    right = Connection(second, other_way.send, max_in_flight=max_in_flight, on_close=other_way.end)
+    left = Connection(first, one_way.send, max_in_flight=max_in_flight, on_close=one_way.end, sends_at_once=True)
+    right = Connection(second, other_way.send, max_in_flight=max_in_flight, on_close=other_way.end, sends_at_once=True)
     one_way.sink, other_way.sink = right, left
     return left, right
 
@@ -30,12 +30,20 @@ class _Pipe:
     def __init__(self) -> None:
         self.sink: Connection | None = None
         self._queue: deque[list[bytes]] = deque()
+        self._delivers = False
         self._loop = asyncio.get_running_loop()
 
     def send(self, frames: list[bytes]) -> None:
-        if not self._queue:
-            self._loop.call_soon(self._deliver)
         self._queue.append(frames)
+        # What is sent while something is delivered waits for its turn: nothing is read inside the reading of another.
+        if self._delivers:
+            return
+        self._delivers = True
+        try:
+            while self._queue:
+                self._deliver(self._queue.popleft())
+        finally:
+            self._delivers = False
 
     def end(self) -> None:
         self._loop.call_soon(self._close_sink)
@@ -44,8 +52,6 @@ class _Pipe:
         if self.sink is not None:
             self.sink.close("the other end closed the connection")
 
-    def _deliver(self) -> None:
-        frames: list[bytes | bytearray] = [frame for batch in self._queue for frame in batch]
-        self._queue.clear()
+    def _deliver(self, frames: list[bytes]) -> None:
         if self.sink is not None and not self.sink.closed:
-            self.sink.receive(frames)
+            self.sink.receive([*frames])
