@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -398,6 +399,27 @@ def test_requests_in_a_pipeline_are_answered_in_order(web: Web) -> None:
     last = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     answer = exchange_raw(web, requests + last).decode()
     assert [int(number) for number in re.findall(r'"id":(\d+)', answer)] == list(range(20))
+
+
+@posix_only
+def test_a_thousand_connections_are_served_and_no_more() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, 4096) if hard == resource.RLIM_INFINITY else max(soft, min(hard, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        with ExitStack() as stack:
+            web = stack.enter_context(serving_http("careless"))
+            for _ in range(999):
+                stack.enter_context(socket.create_connection(("127.0.0.1", web.port), PATIENCE))
+            last = stack.enter_context(closing(web.connect()))
+            for _ in range(2):
+                last.request("POST", "/", json.dumps(execution("/echo", 1)), HEADERS)
+                assert Reply(last.getresponse()).json["result"] == {"output": 1}
+            assert web.send(body=execution("/echo", 1)).status == 503
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @posix_only

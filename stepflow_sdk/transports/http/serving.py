@@ -80,7 +80,7 @@ def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, hea
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        limit_concurrency=_CONNECTIONS,
+        limit_concurrency=_CONNECTIONS + 1,  # uvicorn refuses at its limit, and counts the connection that asks
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=stop_timeout,
         h11_max_incomplete_event_size=_HEAD_BYTES,
