@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 
 from stepflow_sdk_tests.soak.differential import differential
+from stepflow_sdk_tests.soak.fuzzing.soak import fuzz
 from stepflow_sdk_tests.soak.kills import kills
 from stepflow_sdk_tests.soak.report import Report, Soak
 
-SOAKS: Mapping[str, Soak] = {"differential": differential, "kills": kills}
+SOAKS: Mapping[str, Soak] = {"differential": differential, "fuzz": fuzz, "kills": kills}
 
 
 def main() -> int:
