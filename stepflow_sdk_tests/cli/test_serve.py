@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stepflow_sdk_tests.cli.conftest import CommandLine
-from stepflow_sdk_tests.cli.served import Served, served
+from stepflow_sdk_tests.cli.served import PATIENCE, Served, served
 
 GATED = '''
 import asyncio
@@ -181,6 +183,20 @@ def test_many_inputs_are_submitted_and_their_outcomes_come_in_order(cli: Command
     outcomes = [json.loads(line) for line in done.out.splitlines()]
     assert [outcome.get("result") for outcome in outcomes] == [*range(0, 1400, 2), None]
     assert (done.code, outcomes[-1]["outcome"]) == (1, "failed")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGINT for one process")
+@pytest.mark.parametrize(("command", "status"), [("run", "cancelled"), ("submit", "running")])
+def test_an_interrupted_wait_ends_a_run_but_not_a_submission(directory: Path, command: str, status: str) -> None:
+    (directory / "flow.json").write_text(json.dumps(FLOW), "utf-8")
+    with served(directory, "--server", "gated:server", "--drain", "0") as service:
+        words = [command, "--flow", "flow.json", "--input-json", "1", "--engine", service.url]
+        waiting = subprocess.Popen([sys.executable, "-m", "stepflow_sdk", *words], cwd=directory)
+        until_second(directory)
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(PATIENCE) == 130
+        (run,) = service.call("GET", "/api/v1/runs")[1]["runs"]
+        assert run["status"] == status
 
 
 def test_the_cases_of_flows_run_on_a_service(cli: CommandLine, shop: Served) -> None:
