@@ -89,9 +89,8 @@ class EventOperations:
                 known = {key: value for key, value in fields.items() if value is not None}
                 yield ServerSentEvent(_data(known), event=name, sep="\n")
         async for event in self._hub.follow(run.run_id, after or 0):
-            yield ServerSentEvent(
-                _data(event.fields), event=event.name, id=f"{self._hub.epoch}-{event.number}", sep="\n"
-            )
+            fields = {**event.fields, "at": time_text(event.fields["at"])} if "at" in event.fields else event.fields
+            yield ServerSentEvent(_data(fields), event=event.name, id=f"{self._hub.epoch}-{event.number}", sep="\n")
 
     async def _stored(self, run: RunRecord) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """What the store knows of the time that the hub does not know."""

@@ -11,7 +11,6 @@ import anyio
 from stepflow_sdk.flows import Failure
 from stepflow_sdk.protocol import FlowError, FlowResultFailed
 from stepflow_sdk.runtime.events import ItemEnded, RunEnded, RunEvent, RunStarted, StepEnded, StepRetried
-from stepflow_sdk.runtime.service.run_views import time_text
 
 __all__ = ["EventHub", "ToldEvent", "error_fields"]
 
@@ -31,7 +30,7 @@ class ToldEvent(NamedTuple):
         number: Its place among the events of the run, from 1.
         name: What happened: ``runStarted``, ``stepStarted``, ``stepRetried``, ``stepEnded``, ``itemEnded``,
             ``runEnded``; or ``gap``, in the place of events that are kept no more.
-        fields: Its fields, JSON.
+        fields: Its fields, JSON; ``at`` in seconds since 1970.
     """
 
     number: int
@@ -135,7 +134,7 @@ class EventHub:
 
 def _fields(event: RunEvent) -> dict[str, Any]:
     """In camelCase. Outcomes are not among them: they may be of any size, and are asked for by themselves."""
-    fields: dict[str, Any] = {"runId": event.run_id, "at": time_text(time.time())}
+    fields: dict[str, Any] = {"runId": event.run_id, "at": time.time()}
     match event:
         case RunStarted():
             fields |= {"flowId": event.flow_id, "flowName": event.flow_name, "items": event.items}
