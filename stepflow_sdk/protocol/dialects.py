@@ -57,7 +57,9 @@ def read_initialize(params: msgspec.Raw) -> Initialization:
     try:
         said = _decode(params)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidParams(f"initialize: {error}", data={"method": "initialize"}) from None
+        _, _, path = str(error).partition(" - at `")
+        data = {"method": "initialize", "path": path.rstrip("`") or "$"}
+        raise InvalidParams(f"initialize: {error}", data=data) from None
     camel_case = said.runtimeProtocolVersion is not None
     version = said.runtimeProtocolVersion if camel_case else said.runtime_protocol_version
     if version is None:

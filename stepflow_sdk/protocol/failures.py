@@ -5,14 +5,17 @@ from typing import Any, cast
 
 import msgspec
 
-from stepflow_sdk.errors import WIRE_ERRORS, ComponentError, FlowFailed, RemoteError, WireError
+from stepflow_sdk.errors import WIRE_ERRORS, ComponentError, FlowFailed, RemoteError, SkipStep, WireError
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.values import Error
 
-__all__ = ["error_of", "exception_of", "sole_cause"]
+__all__ = ["error_of", "exception_of", "skip_reason", "sole_cause"]
 
 MAX_TEXT = 20_000
 """The longest message that goes out, in characters."""
+
+_MAX_NAME = 200
+"""How much of the name of an exception's class goes out."""
 
 
 def error_of(exception: BaseException, codes: ErrorCodes = protocol_codes) -> Error:
@@ -25,15 +28,29 @@ def error_of(exception: BaseException, codes: ErrorCodes = protocol_codes) -> Er
         exception: What happened.
         codes: The error codes of the dialect that the other end speaks.
     """
-    error = _protocol_error(sole_cause(exception))
-    error.code = codes(error.code, exception)
+    try:
+        error = _protocol_error(sole_cause(exception))
+        error.code = codes(error.code, exception)
+    except BaseException:  # exceptions are code of the user, and any part of one may raise anything
+        return Error(ComponentError.code, _name_of(exception))
     return error
+
+
+def skip_reason(skip: SkipStep) -> str | bool:
+    """Return what a runtime is told of a skipped step: the reason, or True without one."""
+    try:
+        return (_clean(skip.reason) or True) if skip.reason is not None else True
+    except BaseException:  # a reason that is no text, and has none
+        return True
 
 
 def _protocol_error(exception: BaseException) -> Error:
     if isinstance(exception, WireError):
-        return Error(exception.code, _clean(exception.message), _json_data(_data_of(exception)))
-    name = type(exception).__name__
+        # Whoever makes an exception can set its code to anything, which may not be a number.
+        code: object = exception.code
+        known = code if type(code) is int else ComponentError.code
+        return Error(known, _clean(exception.message), _json_data(_data_of(exception)))
+    name = _name_of(exception)
     text = _text_of(exception)
     data: dict[str, Any] = {"exception": name}
     if isinstance(exception, FlowFailed):
@@ -75,9 +92,16 @@ def _object(data: Any) -> dict[str, Any] | None:
 
 
 def _members(exception: BaseException) -> Sequence[BaseException]:
-    if isinstance(exception, BaseExceptionGroup):
+    if not isinstance(exception, BaseExceptionGroup):
+        return ()
+    try:
         return cast("BaseExceptionGroup[BaseException]", exception).exceptions
-    return ()
+    except BaseException:  # a subclass may have made a property of it
+        return ()
+
+
+def _name_of(exception: BaseException) -> str:
+    return _clean(type(exception).__name__[:_MAX_NAME])
 
 
 def _json_data(data: Any) -> Any:
@@ -85,12 +109,12 @@ def _json_data(data: Any) -> Any:
     try:
         return msgspec.Raw(msgspec.json.encode(data)) if data is not None else None
     except Exception:
-        return {"omitted": f"data of type {type(data).__name__} is not JSON"}
+        return {"omitted": f"data of type {type(data).__name__[:_MAX_NAME]} is not JSON"}
 
 
 def _text_of(exception: BaseException) -> str:
     if members := _members(exception):
-        return "; ".join(f"{type(inner).__name__}: {_text_of(inner)}" for inner in members)[:MAX_TEXT]
+        return "; ".join(f"{_name_of(inner)}: {_text_of(inner)}" for inner in members)[:MAX_TEXT]
     try:
         return _clean(str(exception))
     except BaseException:  # a __str__ of somebody else's may raise anything
