@@ -1,5 +1,6 @@
 """Blobs that are kept in a state file."""
 
+import contextlib
 import hashlib
 import sqlite3
 import time
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 import anyio
 
-from stepflow_sdk.errors import CorruptState
+from stepflow_sdk.errors import CorruptState, StepflowError
 from stepflow_sdk.protocol import BlobId, BlobType
 from stepflow_sdk.runtime.blobs import CHUNK_BYTES, Blob, BlobKind, BlobStat, make_blob
 from stepflow_sdk.runtime.stores.reader import StateReader
@@ -60,7 +61,7 @@ class SqliteBlobStore:
                 place += 1
         except BaseException:
             # Whoever sends has gone, or sends too much: what came of it would take room until the next start.
-            with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True), contextlib.suppress(StepflowError):
                 await self._writer.do(lambda connection: _forget(connection, key))
             raise
         blob_id = BlobId(digest.hexdigest())
