@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -239,24 +240,48 @@ def proxy(directory: Path, network: Network, backends: list[Program]) -> Iterato
         program.stop()
 
 
+@contextmanager
+def scaled(directory: Path, network: Network, name: str, count: int) -> Iterator[str]:
+    """An orchestrator before a balancer before replicas of the server: its URL."""
+    own = directory / name
+    own.mkdir()
+    port = free_port(network)
+    blobs = f"http://127.0.0.1:{port}/api/v1/blobs"
+    with replicas(own, network, count, "--blob-api", blobs) as servers, proxy(own, network, servers) as door:
+        config = configuration({"type": "stepflow", "url": f"http://127.0.0.1:{door}"})
+        with running_orchestrator(CORE, config, network, own, port=port) as orchestrator:
+            yield f"http://127.0.0.1:{orchestrator.port}"
+
+
 @pytest.mark.slow
 def test_a_flow_moves_from_one_laptop_to_orchestrators_with_replicas_of_the_server(
     directory: Path, network: Network
 ) -> None:
     line = Line(directory, network, CORE)
-    inputs = [{"lines": [{"item": "nail", "quantity": number}]} for number in range(1, 201)]
-    (directory / "inputs.jsonl").write_text("".join(f"{json.dumps(value)}\n" for value in inputs), "utf-8")
-    many = ("run", "--flow", "flow.yaml", "--inputs", "inputs.jsonl", "--quiet")
-    laptop = line(*many).stdout
-    assert len(laptop.splitlines()) == 200
-    port = free_port(network)
-    blobs = f"http://127.0.0.1:{port}/api/v1/blobs"
-    with replicas(directory, network, 3, "--blob-api", blobs) as servers, proxy(directory, network, servers) as door:
-        config = configuration({"type": "stepflow", "url": f"http://127.0.0.1:{door}"})
-        with running_orchestrator(CORE, config, network, directory, port=port) as orchestrator:
-            scaled = line(*many, "--engine", f"http://127.0.0.1:{orchestrator.port}").stdout
-    assert scaled == laptop
-    served = [(directory / f"replica-{number}").read_text().count("order") for number in range(3)]
-    assert sum(served) == 200
-    assert min(served) > 20, served
-    print(f"200 inputs on one laptop and on 3 replicas: the same outcomes; orders by replica: {served}")
+    parts = [range(1, 151), range(151, 301)]
+    for number, part in enumerate(parts):
+        values = [{"lines": [{"item": "nail", "quantity": quantity}]} for quantity in part]
+        (directory / f"{number}.jsonl").write_text("".join(f"{json.dumps(value)}\n" for value in values), "utf-8")
+
+    def outcomes(number: int, *engine: str) -> str:
+        inputs = ("--inputs", f"{number}.jsonl")
+        return line("run", "--flow", "flow.yaml", *inputs, "--quiet", *engine).stdout
+
+    laptop = [outcomes(number) for number in range(2)]
+    assert [len(text.splitlines()) for text in laptop] == [150, 150]
+    with (
+        scaled(directory, network, "first", 3) as first,
+        scaled(directory, network, "second", 2) as second,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        urls = (first, second)
+        moved = list(pool.map(lambda number: outcomes(number, "--engine", urls[number]), range(2)))
+    assert moved == laptop
+    served = {
+        f"{name} {number}": (directory / name / f"replica-{number}").read_text().count("order")
+        for name, count in (("first", 3), ("second", 2))
+        for number in range(count)
+    }
+    assert sum(served.values()) == 300
+    assert min(served.values()) > 15, served
+    print(f"300 inputs on one laptop, and on 2 orchestrators with 5 replicas: the same outcomes; orders: {served}")
