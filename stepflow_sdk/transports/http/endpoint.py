@@ -1,7 +1,8 @@
-"""The ASGI endpoint: JSON-RPC by POST, sessions, and ``/health``."""
+"""The ASGI endpoint: JSON-RPC by POST, sessions, and what operators ask for."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from msgspec import UNSET
 
@@ -11,7 +12,7 @@ from stepflow_sdk.protocol.codec import Envelope, Unreadable, encode_error, read
 from stepflow_sdk.transports.connection import Connection, Handler
 from stepflow_sdk.transports.http.body import read_body
 from stepflow_sdk.transports.http.exchange import Exchange
-from stepflow_sdk.transports.http.messages import Receive, Scope, Send, send_answer, send_refusal
+from stepflow_sdk.transports.http.messages import JSON_CONTENT, Receive, Scope, Send, send_answer, send_refusal
 from stepflow_sdk.transports.http.policy import HttpPolicy, Refusal
 from stepflow_sdk.transports.http.sessions import EVENTS_PATH, SESSION_PREFIX, Session, SessionLimits, Sessions
 
@@ -19,10 +20,31 @@ __all__ = ["HttpEndpoint"]
 
 _SESSIONS = SessionLimits()
 _INSTANCE_ID = b"stepflow-instance-id"
+_RETRY_AFTER = (b"retry-after", b"1")
+
+
+class MetricsPage(Protocol):
+    """What ``GET /metrics`` shows."""
+
+    @property
+    def content_type(self) -> str:
+        """Of the text."""
+        ...
+
+    def text(self) -> str:
+        """Everything that was counted."""
+        ...
+
+    def refused(self, status: int) -> None:
+        """Count a request that is answered with a status instead of being served."""
+        ...
 
 
 class HttpEndpoint:
-    """Answers HTTP requests: one JSON-RPC message by POST to the path that it is mounted at, and ``GET /health``.
+    """Answers HTTP requests: one JSON-RPC message by POST to the path that it is mounted at.
+
+    ``GET /health`` says that the process answers, ``GET /ready`` whether it takes requests, and ``GET /metrics``, where
+    there are any, what it has counted.
 
     A request is answered with plain JSON, or with an event stream when its component calls back. Answers to calls
     back are POSTs too and get 202, as notifications do. Whatever is refused has a status of HTTP and a JSON-RPC
@@ -32,13 +54,21 @@ class HttpEndpoint:
         make_handler: Makes what serves one exchange.
         policy: Who may talk to it.
         sessions: Bounds of the sessions, which live beside the exchanges without one.
+        is_stopping: Whether new requests are refused.
+        metrics: What is counted; refusals are added.
 
     Attributes:
         instance_id: Tells this process from others behind one address, in ``Stepflow-Instance-Id``.
     """
 
     def __init__(
-        self, make_handler: Callable[[], Handler], policy: HttpPolicy, sessions: SessionLimits = _SESSIONS
+        self,
+        make_handler: Callable[[], Handler],
+        policy: HttpPolicy,
+        sessions: SessionLimits = _SESSIONS,
+        *,
+        is_stopping: Callable[[], bool] = lambda: False,
+        metrics: MetricsPage | None = None,
     ) -> None:
         self.instance_id = uuid.uuid4().hex
         self._make_handler = make_handler
@@ -46,6 +76,8 @@ class HttpEndpoint:
         self._calls: dict[str, Connection] = {}
         self._sessions = Sessions(sessions)
         self._exchanges = 0
+        self._is_stopping = is_stopping
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; an ASGI application for ``http`` scopes."""
@@ -61,20 +93,44 @@ class HttpEndpoint:
             elif path == EVENTS_PATH:
                 await self._events(scope, receive, send)
             elif path == "/health":
-                await self._health(scope, send)
+                await self._read(scope, send, b'{"status":"healthy"}')
+            elif path == "/ready":
+                await self._ready(scope, send)
+            elif path == "/metrics" and self._metrics is not None:
+                self._policy.check_caller(scope["headers"])
+                text = self._metrics.text().encode()
+                await self._read(scope, send, text, content=(b"content-type", self._metrics.content_type.encode()))
             else:
                 raise Refusal(404, NotFound(f"there is nothing at {path[:200]!r}"))
         except Refusal as refusal:
+            if self._metrics is not None:
+                self._metrics.refused(refusal.status)
             await send_refusal(send, refusal)
 
     def end_sessions(self) -> None:
         """End the event streams of all sessions, so that a server can stop."""
         self._sessions.end()
 
-    async def _health(self, scope: Scope, send: Send) -> None:
+    async def _read(
+        self,
+        scope: Scope,
+        send: Send,
+        body: bytes,
+        status: int = 200,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        content: tuple[bytes, bytes] = JSON_CONTENT,
+    ) -> None:
         if scope["method"] not in {"GET", "HEAD"}:
             raise _wrong_method(b"GET, HEAD")
-        await send_answer(send, 200, b'{"status":"healthy"}')
+        await send_answer(send, status, body, headers, content)
+
+    async def _ready(self, scope: Scope, send: Send) -> None:
+        if self._is_stopping():
+            await self._read(scope, send, b'{"status":"stopping"}', 503)
+        elif self._exchanges >= self._policy.max_exchanges:
+            await self._read(scope, send, b'{"status":"overloaded"}', 503, [_RETRY_AFTER])
+        else:
+            await self._read(scope, send, b'{"status":"ready"}')
 
     async def _events(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":
@@ -89,17 +145,20 @@ class HttpEndpoint:
         self._policy.check_caller(headers)
         self._policy.check_content(headers)
         body = await read_body(receive, self._policy)
+        calls = self._calls if session is None else session.calls
         try:
             envelope = read_envelope(body)
         except Unreadable as unreadable:
+            if unreadable.id in calls:
+                # A broken answer to a call of ours still ends the wait for it.
+                calls[str(unreadable.id)].receive([body])
             error = encode_error(unreadable.id, error_of(unreadable.error))
             await send_answer(send, 400, error)
             return
         if not isinstance(envelope, Envelope):
             what = "batches are not served over HTTP" if envelope else "the body is empty"
             raise Refusal(400, InvalidRequest(what) if envelope else ParseError(what))
-        if envelope.method is UNSET and (envelope.result or envelope.error):
-            calls = self._calls if session is None else session.calls
+        if envelope.method is UNSET and (envelope.result or envelope.error or envelope.id in calls):
             self._take_answer(calls, envelope, body, headers)
             await send_answer(send, 202, b"")
         else:
@@ -110,7 +169,7 @@ class HttpEndpoint:
         if self._exchanges >= self._policy.max_exchanges:
             limit = {"limit": self._policy.max_exchanges}
             error = ResourceUnavailable("too many requests in flight", data=limit)
-            raise Refusal(503, error, [(b"retry-after", b"1")])
+            raise Refusal(503, error, [_RETRY_AFTER])
         if session is None:
             exchange = Exchange(self._make_handler(), self._calls, self.instance_id, remote=remote)
         else:
