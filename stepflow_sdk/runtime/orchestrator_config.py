@@ -81,7 +81,8 @@ def started_server(plugin: PluginConfig, config: Config) -> tuple[tuple[str, ...
     whole = child_environment(env)
     program = command[0]
     if os.path.dirname(program):  # noqa: PTH120  (a name alone is looked for in PATH)
-        program = str((config.working_directory / program).resolve())
+        # Links are left alone: the interpreter of a virtual environment is one.
+        program = os.path.abspath(config.working_directory / program)  # noqa: PTH100  (pathlib has only the other kind)
     else:
         program = shutil.which(program, path=whole.get("PATH")) or program
     return (program, *command[1:]), whole
