@@ -9,14 +9,14 @@ from stepflow_sdk.protocol import error_of
 from stepflow_sdk.protocol.codec import encode_error
 from stepflow_sdk.transports.http.policy import Refusal
 
-__all__ = ["Message", "Receive", "Scope", "Send", "ascii_frame", "event", "send_answer", "send_refusal"]
+__all__ = ["JSON_CONTENT", "Message", "Receive", "Scope", "Send", "ascii_frame", "event", "send_answer", "send_refusal"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_JSON = (b"content-type", b"application/json")
+JSON_CONTENT = (b"content-type", b"application/json")
 _NON_ASCII = re.compile("[^\x00-\x7f]+")
 
 
@@ -25,7 +25,7 @@ async def send_answer(
     status: int,
     body: bytes,
     headers: Sequence[tuple[bytes, bytes]] = (),
-    content: tuple[bytes, bytes] = _JSON,
+    content: tuple[bytes, bytes] = JSON_CONTENT,
 ) -> None:
     """Send a whole answer."""
     length = (b"content-length", str(len(body)).encode())
