@@ -93,8 +93,7 @@ class Callbacks:
         if params.wait:
             await self._engine.wait(params.batch_id)
         run = await self._known_run(params.batch_id, "batch")
-        items = await self._engine.runs.items(params.batch_id)
-        return batch_status(run, items, include_results=params.include_results)
+        return batch_status(run, await self._engine.runs.items(run.run_id) if params.include_results else None)
 
     async def _submit_run(self, params: SubmitRunProtocolParams) -> RunStatusProtocol:
         flow = await self._engine.flow(params.flow_id)
@@ -129,8 +128,8 @@ class Callbacks:
         self, run_id: str, *, include_results: bool, by_completion: bool = False
     ) -> RunStatusProtocol:
         run = await self._known_run(run_id, "run")
-        items = await self._engine.runs.items(run_id)
-        return run_status(run, items, include_results=include_results, by_completion=by_completion)
+        items = await self._engine.runs.items(run_id) if include_results else None
+        return run_status(run, items, by_completion=by_completion)
 
     async def _known_run(self, run_id: str, kind: str) -> RunRecord:
         run = await self._engine.runs.get(run_id)

@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -157,7 +157,9 @@ class Engine:
     async def run(
         self, flow: Flow, inputs: Iterable[Any], options: RunOptions, *, flow_id: str | None = None
     ) -> list[FlowResult]:
-        """Run a flow on inputs; cancelling this cancels the run and the calls of its components.
+        """Run a flow on inputs; cancelling this ends the run and the calls of its components.
+
+        Where runs outlive the process, a run that is ended so can be resumed; `cancel` ends it for good.
 
         Args:
             flow: The flow; only what refers to steps that it has can be run, see `require_runnable`.
@@ -240,7 +242,7 @@ class Engine:
         return run_id in self._active
 
     @contextmanager
-    def resuming(self) -> Iterator[None]:
+    def resuming(self) -> Generator[None, None, None]:
         """While this lasts, runs that have not ended and are not active can be waited for, and cancelled."""
         self._resuming += 1
         try:

@@ -12,11 +12,13 @@ __all__ = ["batch_status", "run_statistics", "run_status"]
 
 
 def run_status(
-    run: RunRecord, items: Sequence[ItemRecord], *, include_results: bool, by_completion: bool = False
+    run: RunRecord, items: Sequence[ItemRecord] | None = None, *, by_completion: bool = False
 ) -> RunStatusProtocol:
-    """The answer to ``runs/submit`` and ``runs/get``."""
-    ordered = items if by_completion else sorted(items, key=lambda item: item.item)
-    results = [ItemResult(item.item, item.status, item.result, _time(item.completed_at)) for item in ordered]
+    """The answer to ``runs/submit`` and ``runs/get``, with the results of the items where these are given."""
+    results = None
+    if items is not None:
+        ordered = items if by_completion else sorted(items, key=lambda item: item.item)
+        results = [ItemResult(item.item, item.status, item.result, _time(item.completed_at)) for item in ordered]
     return RunStatusProtocol(
         run_id=run.run_id,
         flow_id=BlobId(run.flow_id),
@@ -25,11 +27,11 @@ def run_status(
         items=run_statistics(run, items),
         created_at=_time(run.created_at),
         completed_at=None if run.completed_at is None else _time(run.completed_at),
-        results=results if include_results else None,
+        results=results,
     )
 
 
-def batch_status(run: RunRecord, items: Sequence[ItemRecord], *, include_results: bool) -> GetBatchResult:
+def batch_status(run: RunRecord, items: Sequence[ItemRecord] | None = None) -> GetBatchResult:
     """The answer to ``flows/get_batch``: a batch is a run with many inputs, and its id that of the run."""
     counts = run_statistics(run, items)
     details = BatchDetails(
@@ -46,7 +48,7 @@ def batch_status(run: RunRecord, items: Sequence[ItemRecord], *, include_results
         cancelled_runs=counts.cancelled,
         paused_runs=0,
     )
-    if not include_results:
+    if items is None:
         return GetBatchResult(details)
     ordered = sorted(items, key=lambda item: item.item)
     return GetBatchResult(details, [BatchOutputInfo(item.item, item.status, item.result) for item in ordered])

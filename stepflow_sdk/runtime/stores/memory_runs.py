@@ -12,12 +12,13 @@ __all__ = ["MemoryRunStore"]
 
 
 class _Run:
-    __slots__ = ("inputs", "items", "record", "steps")
+    __slots__ = ("failed", "inputs", "items", "record", "steps")
 
     def __init__(self, record: RunRecord, inputs: Sequence[Any]) -> None:
         self.record = record
         self.inputs = inputs
         self.items: list[ItemRecord] = []
+        self.failed = 0
         self.steps: dict[int, dict[str, StepRecord]] = {}
 
 
@@ -64,6 +65,7 @@ class MemoryRunStore:
         run = self._runs[run_id]
         if run.record.items is not None:
             run.items.append(item)
+            run.failed += item.status == "failed"
 
     def end_run(self, run_id: str, status: str, completed_at: float) -> None:
         """See `RunStore.end_run`."""
@@ -122,8 +124,7 @@ class MemoryRunStore:
 
 
 def _shown(run: _Run) -> RunRecord:
-    failed = sum(item.status == "failed" for item in run.items)
-    return msgspec.structs.replace(run.record.shown(), completed=len(run.items) - failed, failed=failed)
+    return msgspec.structs.replace(run.record.shown(), completed=len(run.items) - run.failed, failed=run.failed)
 
 
 def _matches(run: RunRecord, query: RunQuery) -> bool:
