@@ -1,6 +1,7 @@
 """A service for each test."""
 
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import anyio
 import pytest
@@ -13,4 +14,13 @@ async def api() -> AsyncGenerator[Api, None]:
     """A service whose runtime keeps runs in memory."""
     with anyio.fail_after(60):
         async with serving() as api:
+            yield api
+
+
+@pytest.fixture(params=["memory", "state file"])
+async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Api, None]:
+    """The same in memory and with a state file."""
+    options = {"state": tmp_path / "state.db"} if request.param == "state file" else {}
+    with anyio.fail_after(60):
+        async with serving(**options) as api:
             yield api

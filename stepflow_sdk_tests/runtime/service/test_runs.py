@@ -8,8 +8,8 @@ from stepflow_sdk.errors import SkipStep
 from stepflow_sdk_tests.runtime.service.api import INPUT, NO_RUN, Api, flow_of
 
 
-async def test_a_run_that_is_waited_for_is_answered_with_its_outcomes(api: Api) -> None:
-    answer = await api.start(flow_of("/echo", name="twice"), {"x": 1.0}, "é", wait=True)
+async def test_a_run_that_is_waited_for_is_answered_with_its_outcomes(kept: Api) -> None:
+    answer = await kept.start(flow_of("/echo", name="twice"), {"x": 1.0}, "é", wait=True)
     assert (answer["status"], answer["flowName"]) == ("completed", "twice")
     assert answer["items"] == {"total": 2, "completed": 2, "running": 0, "failed": 0, "cancelled": 0}
     assert [item["result"] for item in answer["results"]] == [
@@ -20,20 +20,20 @@ async def test_a_run_that_is_waited_for_is_answered_with_its_outcomes(api: Api) 
     assert "parentRunId" not in answer
 
 
-async def test_a_run_that_is_not_waited_for_is_accepted_at_once_and_found_later(api: Api) -> None:
-    flow_id = await api.store(flow_of("/hold"))
-    accepted = await api.call("POST", "/runs", {"flowId": flow_id, "input": [5]})
+async def test_a_run_that_is_not_waited_for_is_accepted_at_once_and_found_later(kept: Api) -> None:
+    flow_id = await kept.store(flow_of("/hold"))
+    accepted = await kept.call("POST", "/runs", {"flowId": flow_id, "input": [5]})
     assert (accepted.status, accepted.json["status"]) == (202, "running")
     assert "results" not in accepted.json
     run_id = accepted.json["runId"]
-    await api.reached.wait()
-    running = await api.ask("GET", f"/runs/{run_id}")
+    await kept.reached.wait()
+    running = await kept.ask("GET", f"/runs/{run_id}")
     assert [(item["status"], item["input"]) for item in running["itemDetails"]] == [("running", 5)]
     assert running["itemDetails"][0]["steps"] == [{"stepId": "s", "status": "running"}]
-    api.gate.set()
-    ended = await api.ask("GET", f"/runs/{run_id}?wait=true")
+    kept.gate.set()
+    ended = await kept.ask("GET", f"/runs/{run_id}?wait=true")
     assert (ended["status"], ended["completedAt"] is not None) == ("completed", True)
-    items = await api.ask("GET", f"/runs/{run_id}/items")
+    items = await kept.ask("GET", f"/runs/{run_id}/items")
     assert items["items"][0]["result"] == {"outcome": "success", "result": 5}
 
 
@@ -44,51 +44,51 @@ async def test_a_wait_that_is_over_tells_the_state_of_the_run(api: Api) -> None:
     assert (await api.ask("GET", f"/runs/{run_id}?wait=true&timeoutSecs=0"))["status"] == "running"
 
 
-async def test_failed_items_are_results_with_code_message_and_data(api: Api) -> None:
-    answer = await api.start(flow_of("/fail", {"message": INPUT}), "no luck", 5, wait=True)
+async def test_failed_items_are_results_with_code_message_and_data(kept: Api) -> None:
+    answer = await kept.start(flow_of("/fail", {"message": INPUT}), "no luck", 5, wait=True)
     assert (answer["status"], answer["items"]["failed"]) == ("failed", 2)
     first, second = (item["result"]["error"] for item in answer["results"])
     assert first["message"] == "ValueError: no luck"
     assert "$.message" in second["message"]
 
 
-async def test_steps_are_told_with_state_attempt_and_outcome(api: Api) -> None:
+async def test_steps_are_told_with_state_attempt_and_outcome(kept: Api) -> None:
     steps: list[Any] = [
         {"id": "good", "component": "/echo", "input": {"$input": "$.x"}},
         {"id": "bad", "component": "/fail", "input": {"message": "no"}, "mustExecute": True},
         {"id": "never", "component": "/echo", "input": 1},
     ]
-    run = await api.start({"steps": steps, "output": {"$step": "good"}}, {"x": 1}, {"x": 2}, wait=True)
-    steps_of_all = (await api.ask("GET", f"/runs/{run['runId']}/steps"))["steps"]
+    run = await kept.start({"steps": steps, "output": {"$step": "good"}}, {"x": 1}, {"x": 2}, wait=True)
+    steps_of_all = (await kept.ask("GET", f"/runs/{run['runId']}/steps"))["steps"]
     assert steps_of_all == {
         "good": {"stepId": "good", "component": "/echo", "status": "completed"},
         "bad": {"stepId": "bad", "component": "/fail", "status": "failed"},
     }
-    of_second = (await api.ask("GET", f"/runs/{run['runId']}/steps?itemIndex=1"))["steps"]
+    of_second = (await kept.ask("GET", f"/runs/{run['runId']}/steps?itemIndex=1"))["steps"]
     assert of_second["good"]["result"] == {"outcome": "success", "result": 2}
     assert (of_second["bad"]["attempt"], of_second["bad"]["result"]["outcome"]) == (1, "failed")
 
 
-async def test_a_step_that_asks_for_it_is_skipped(api: Api) -> None:
-    run = await api.start(flow_of("/skip"), None, wait=True)
+async def test_a_step_that_asks_for_it_is_skipped(kept: Api) -> None:
+    run = await kept.start(flow_of("/skip"), None, wait=True)
     assert run["results"][0]["result"] == {"outcome": "success", "result": None}
-    step = (await api.ask("GET", f"/runs/{run['runId']}/steps"))["steps"]["s"]
+    step = (await kept.ask("GET", f"/runs/{run['runId']}/steps"))["steps"]["s"]
     assert (step["status"], step["result"]) == ("skipped", {"outcome": "skipped", "reason": "there is nothing to do"})
     with pytest.raises(SkipStep):
-        await api.runtime.execute("/skip")
+        await kept.runtime.execute("/skip")
 
 
-async def test_overrides_in_both_spellings_and_variables_take_effect(api: Api) -> None:
+async def test_overrides_in_both_spellings_and_variables_take_effect(kept: Api) -> None:
     flow = flow_of("/echo", {"a": INPUT, "v": {"$variable": "v", "default": 0}})
     change = {"s": {"value": {"input": {"$variable": "v"}}}}
     for overrides in (change, {"steps": change}):
-        run = await api.start(flow, 1, wait=True, overrides=overrides, variables={"v": "given"})
+        run = await kept.start(flow, 1, wait=True, overrides=overrides, variables={"v": "given"})
         assert run["results"][0]["result"]["result"] == "given"
-        assert (await api.ask("GET", f"/runs/{run['runId']}"))["overrides"] == overrides
+        assert (await kept.ask("GET", f"/runs/{run['runId']}"))["overrides"] == overrides
 
 
-async def test_a_run_without_inputs_is_complete(api: Api) -> None:
-    run = await api.start(flow_of("/echo"), wait=True)
+async def test_a_run_without_inputs_is_complete(kept: Api) -> None:
+    run = await kept.start(flow_of("/echo"), wait=True)
     assert (run["status"], run["results"]) == ("completed", [])
 
 
@@ -97,15 +97,15 @@ async def test_a_thousand_inputs_keep_their_order(api: Api) -> None:
     assert [item["result"]["result"] for item in run["results"]] == list(range(1000))
 
 
-async def test_runs_are_listed_newest_first_and_by_what_is_asked_for(api: Api) -> None:
-    first = (await api.start(flow_of("/echo", name="a"), 1, wait=True))["runId"]
-    second = (await api.start(flow_of("/fail", {"message": "no"}, name="b"), 1, wait=True))["runId"]
+async def test_runs_are_listed_newest_first_and_by_what_is_asked_for(kept: Api) -> None:
+    first = (await kept.start(flow_of("/echo", name="a"), 1, wait=True))["runId"]
+    second = (await kept.start(flow_of("/fail", {"message": "no"}, name="b"), 1, wait=True))["runId"]
     inner = flow_of("/echo", name="inner")
     nested = {"id": "m", "component": "/builtin/map", "input": {"workflow": {"$literal": inner}, "items": [1]}}
-    third = (await api.start({"steps": [nested], "output": {"$step": "m"}}, 1, wait=True))["runId"]
+    third = (await kept.start({"steps": [nested], "output": {"$step": "m"}}, 1, wait=True))["runId"]
 
     async def listed(query: str) -> list[str]:
-        return [run["runId"] for run in (await api.ask("GET", f"/runs?{query}"))["runs"]]
+        return [run["runId"] for run in (await kept.ask("GET", f"/runs?{query}"))["runs"]]
 
     (child,) = await listed(f"parentRunId={third}")
     assert await listed("") == [child, third, second, first]
@@ -116,26 +116,26 @@ async def test_runs_are_listed_newest_first_and_by_what_is_asked_for(api: Api) -
     assert await listed(f"rootRunId={third}") == [child, third]
 
 
-async def test_a_cancelled_run_ends_at_once(api: Api) -> None:
-    run_id = await api.held(1)
-    answer = await api.ask("POST", f"/runs/{run_id}/cancel")
+async def test_a_cancelled_run_ends_at_once(kept: Api) -> None:
+    run_id = await kept.held(1)
+    answer = await kept.ask("POST", f"/runs/{run_id}/cancel")
     assert (answer["status"], answer["items"]["cancelled"]) == ("cancelled", 1)
-    assert (await api.ask("GET", f"/runs/{run_id}/items"))["items"] == [{"itemIndex": 0, "status": "cancelled"}]
-    again = await api.call("POST", f"/runs/{run_id}/cancel")
+    assert (await kept.ask("GET", f"/runs/{run_id}/items"))["items"] == [{"itemIndex": 0, "status": "cancelled"}]
+    again = await kept.call("POST", f"/runs/{run_id}/cancel")
     assert again.status == 409
     assert "it is cancelled" in again.message
 
 
-async def test_a_run_is_deleted_when_it_has_ended_and_not_before(api: Api) -> None:
-    run_id = await api.held()
-    refused = await api.call("DELETE", f"/runs/{run_id}")
+async def test_a_run_is_deleted_when_it_has_ended_and_not_before(kept: Api) -> None:
+    run_id = await kept.held()
+    refused = await kept.call("DELETE", f"/runs/{run_id}")
     assert refused.status == 409
     assert "cancel it first" in refused.message
-    api.gate.set()
-    await api.ask("GET", f"/runs/{run_id}?wait=true")
-    assert (await api.call("DELETE", f"/runs/{run_id}")).status == 200
-    assert (await api.call("GET", f"/runs/{run_id}")).status == 404
-    assert (await api.ask("GET", "/runs"))["runs"] == []
+    kept.gate.set()
+    await kept.ask("GET", f"/runs/{run_id}?wait=true")
+    assert (await kept.call("DELETE", f"/runs/{run_id}")).status == 200
+    assert (await kept.call("GET", f"/runs/{run_id}")).status == 404
+    assert (await kept.ask("GET", "/runs"))["runs"] == []
 
 
 async def test_a_caller_that_goes_away_leaves_the_run_alone(api: Api) -> None:
