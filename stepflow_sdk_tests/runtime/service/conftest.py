@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -20,7 +21,7 @@ async def api() -> AsyncGenerator[Api, None]:
 @pytest.fixture(params=["memory", "state file"])
 async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Api, None]:
     """The same in memory and with a state file."""
-    options = {"state": tmp_path / "state.db"} if request.param == "state file" else {}
+    options: dict[str, Any] = {"state": tmp_path / "state.db"} if request.param == "state file" else {}
     with anyio.fail_after(60):
         async with serving(**options) as api:
             yield api
