@@ -280,4 +280,4 @@ def test_the_state_file_is_like_the_model() -> None:
 
 @pytest.mark.slow
 def test_the_state_file_is_like_the_model_for_long() -> None:
-    run_state_machine_as_test(SqliteMachine, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(SqliteMachine, settings=settings(max_examples=30, stateful_step_count=30, deadline=None))
