@@ -18,6 +18,7 @@ from stepflow_sdk.context.base import Call, ContextBase
 from stepflow_sdk.context.client import RuntimeClient, RuntimeProfile
 from stepflow_sdk.context.current import CURRENT
 from stepflow_sdk.errors import InternalError, MethodNotFound, NotInitialized, ResourceUnavailable, SkipStep, WireError
+from stepflow_sdk.monitor import Monitor
 from stepflow_sdk.protocol import Notification, ObservabilityContext, Request, decode_params, methods
 from stepflow_sdk.protocol.dialects import initialize_result, read_initialize
 from stepflow_sdk.protocol.failures import skip_reason, sole_cause
@@ -75,7 +76,12 @@ class Dispatcher:
                 raise ResourceUnavailable("the server is shutting down")
             serve(self, connection, request)
         except WireError as error:
+            self._told(connection, request, error)
             connection.fail(request, error)
+
+    def _told(self, connection: Connection, request: Request, error: WireError | None) -> None:
+        if self._service.monitor is not None:
+            self._service.monitor.other(request.method, error, connection.peer.error_codes)
 
     def notification(self, connection: Connection, notification: Notification) -> None:  # noqa: ARG002  (`Handler`)
         """Take note; ``initialized`` needs nothing done."""
@@ -95,6 +101,7 @@ class Dispatcher:
         self._initialized = True
         connection.peer.error_codes = self._profile.error_codes
         connection.reply(request, initialize_result())
+        self._told(connection, request, None)
 
     def _hold(self, congested: bool) -> None:
         # What cannot leave must not be made: components wait while the runtime does not read.
@@ -107,12 +114,14 @@ class Dispatcher:
         """Answer ``components/list``."""
         decode_params(request, methods.LIST)
         connection.reply(request, self._service.component_list)
+        self._told(connection, request, None)
 
     def info(self, connection: Connection, request: Request) -> None:
         """Answer ``components/info``."""
         params = decode_params(request, methods.INFO)
         spec, _ = self._service.router.lookup(params.component)
         connection.reply(request, ComponentInfoResult(component_info(spec)))
+        self._told(connection, request, None)
 
     def execute(self, connection: Connection, request: Request) -> None:
         """Answer ``components/execute``."""
@@ -122,28 +131,37 @@ class Dispatcher:
         service = self._service
         found = service.found.get(params.component)
         spec, path_params = found or service.lookup(params.component)
-        if service.tracer is None:
+        if service.tracer is None and service.monitor is None:
             execution = _Execution(service.executor, spec, self._lane, self, connection, request, params)
         else:
-            execution = self._traced(service.tracer, connection, request, params, spec)
+            execution = self._watched(connection, request, params, spec)
         inject = {type(context): context for context in (execution.context(),)} if spec.injected else _NOTHING
         try:
             execution.bound = spec.bind(params.input, path_params, inject)
         except WireError as error:
             execution.told(error)
-            raise
+            connection.fail(request, error)
+            return
         service.executor.start(execution)
         if not execution.answered:
             self.executions.add(execution)
 
-    def _traced(
-        self,
-        tracer: Tracer,
-        connection: Connection,
-        request: Request,
-        params: ComponentExecuteParams,
-        spec: ComponentSpec,
-    ) -> "_TracedExecution":
+    def _watched(
+        self, connection: Connection, request: Request, params: ComponentExecuteParams, spec: ComponentSpec
+    ) -> "_WatchedExecution":
+        service = self._service
+        span = None
+        if service.tracer is not None:
+            span, params = self._span(service.tracer, params, spec)
+        execution = _WatchedExecution(service.executor, spec, self._lane, self, connection, request, params)
+        execution.tracer, execution.span, execution.monitor = service.tracer, span, service.monitor
+        if service.monitor is not None:
+            service.monitor.begin(execution)
+        return execution
+
+    def _span(
+        self, tracer: Tracer, params: ComponentExecuteParams, spec: ComponentSpec
+    ) -> tuple[Any, ComponentExecuteParams]:
         ids = params.observability
         attributes = {
             "stepflow.component": params.component,
@@ -156,10 +174,7 @@ class Dispatcher:
         span = tracer.start(name, attributes, trace_id=ids.trace_id, span_id=ids.span_id)
         # What the component asks of the runtime, a nested flow above all, belongs to its own span.
         within = ObservabilityContext(*tracer.ids(span), ids.run_id, ids.flow_id, ids.step_id)
-        params = msgspec.structs.replace(params, observability=within)
-        execution = _TracedExecution(self._service.executor, spec, self._lane, self, connection, request, params)
-        execution.tracer, execution.span = tracer, span
-        return execution
+        return span, msgspec.structs.replace(params, observability=within)
 
     def context(
         self, connection: Connection, spec: ComponentSpec, params: ComponentExecuteParams
@@ -218,11 +233,13 @@ class _Execution(Execution, eq=False):
         """Take note of how the call ended."""
 
 
-class _TracedExecution(_Execution, eq=False):
-    """An execution with a span of its own, which is the current one inside the component."""
+class _WatchedExecution(_Execution, eq=False):
+    """An execution that is monitored, or has a span of its own, which is the current one inside the component."""
 
     tracer: Tracer | None = None
     span: Any = None
+    monitor: Monitor | None = None
+    began: float = 0.0
 
     def call(self) -> Any:
         if self.tracer is not None:
@@ -234,8 +251,12 @@ class _TracedExecution(_Execution, eq=False):
         self.told(error)
 
     def told(self, error: BaseException | None) -> None:
+        if self.monitor is not None:
+            self.monitor.end(self, self.spec.path, error, self.connection.peer.error_codes)
+        if self.tracer is None:
+            return
         cause = None if error is None else sole_cause(error)
-        if cause is not None and self.tracer is not None and not isinstance(cause, SkipStep):
+        if cause is not None and not isinstance(cause, SkipStep):
             self.tracer.fail(self.span, f"{type(cause).__name__}: {cause}")
         self.span.end()
 

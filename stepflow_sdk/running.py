@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import math
 import os
 import socket
 import stat
@@ -15,7 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from stepflow_sdk.context.logs import LineLogger, LogThread
+from stepflow_sdk.context.logs import LineLogger, LogFormat, LogThread
 from stepflow_sdk.dispatch import Dispatcher
 from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.service import Service
@@ -48,6 +49,9 @@ class Options:
     http: bool
     mcp: bool = False
     log_level: str = "INFO"
+    log_format: LogFormat = "text"
+    metrics: bool = False
+    slow_after: float | None = None
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
     host: str = "127.0.0.1"
     port: int = 0
@@ -65,6 +69,14 @@ def parse_arguments(name: str, policy: HttpPolicy, tuning: Tuning, arguments: Se
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     parser.add_argument(
         "--no-tuning", action="store_true", help="leave memory, threads and event loop as Python has them"
+    )
+    parser.add_argument("--log-format", default="text", choices=["text", "json"], help="json: an object on each line")
+    parser.add_argument("--metrics", action="store_true", help="count requests: GET /metrics, or the log at the end")
+    parser.add_argument(
+        "--slow",
+        type=_positive,
+        metavar="SECONDS",
+        help="warn in the log of a component that has not ended after so long",
     )
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--http", action="store_true", help='serve HTTP, and print {"port": N} when ready')
@@ -101,7 +113,25 @@ def parse_arguments(name: str, policy: HttpPolicy, tuning: Tuning, arguments: Se
         blob_api=blob_api or policy.blob_api,
     )
     tuning = Tuning.none() if given.no_tuning else tuning
-    return Options(given.http, given.mcp, given.log_level, tuning, given.host, given.port, changed)
+    return Options(
+        http=given.http,
+        mcp=given.mcp,
+        log_level=given.log_level,
+        log_format=given.log_format,
+        metrics=given.metrics,
+        slow_after=given.slow,
+        tuning=tuning,
+        host=given.host,
+        port=given.port,
+        policy=changed,
+    )
+
+
+def _positive(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise ValueError(text)
+    return seconds
 
 
 def _check_address(parser: argparse.ArgumentParser, host: str, token: str | None, insecure: bool) -> None:
@@ -147,7 +177,7 @@ def run_http(server: "StepflowServer[Any]", options: Options) -> None:
 def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireDescriptors], Awaitable[None]]) -> None:
     options.tuning.begin()
     wire = take_wire()
-    logs = LogThread(sys.stderr, options.log_level)
+    logs = LogThread(sys.stderr, options.log_level, options.log_format)
     logs.start()
     stdout, sys.stdout = sys.stdout, LineLogger(logging.getLogger("stepflow_sdk.stdout"))
 
@@ -181,6 +211,9 @@ async def _drain(server: "StepflowServer[Any]", service: Service) -> None:
     if not await service.executor.drain(server.drain_timeout):
         _log.warning("%d components did not end in time", service.executor.unanswered)
         service.executor.cancel_all(ResourceUnavailable(_GOING))
+    if service.monitor is not None and service.monitor.metrics is not None:
+        for line in service.monitor.metrics.summary():
+            _log.info("%s", line)
 
 
 async def _serve_stdio(server: "StepflowServer[Any]", options: Options, wire: WireDescriptors) -> None:

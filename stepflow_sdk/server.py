@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, Literal
 from weakref import WeakKeyDictionary
 
+from stepflow_sdk._version import __version__
 from stepflow_sdk.components import Router
 from stepflow_sdk.components.execution import Executor
 from stepflow_sdk.components.threads import WorkerThreads
@@ -45,6 +46,8 @@ class StepflowServer(Router, Generic[State]):
             flow are not limited.
         drain_timeout: Seconds that running components have to end when the server stops.
         http: Who may talk to the server over HTTP; by default only this machine.
+        metrics: Whether requests are counted, for ``GET /metrics`` and for the log of a server on stdio.
+        slow_after: Seconds after which a component that has not ended is worth a warning in the log; None for never.
     """
 
     def __init__(
@@ -58,12 +61,16 @@ class StepflowServer(Router, Generic[State]):
         call_timeout: float | None = 60.0,
         drain_timeout: float = 6.0,
         http: HttpPolicy | None = None,
+        metrics: bool = False,
+        slow_after: float | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.max_message_bytes = max_message_bytes
         self.max_in_flight = max_in_flight
         self.drain_timeout = drain_timeout
+        self.metrics = metrics
+        self.slow_after = slow_after
         policy = HttpPolicy() if http is None else http
         self.policy = dataclasses.replace(policy, max_body_bytes=max_message_bytes, max_exchanges=max_in_flight)
         self._lifespan = lifespan
@@ -107,6 +114,8 @@ class StepflowServer(Router, Generic[State]):
             given = {"http": ["--http", "--host", host, "--port", str(port)], "mcp": ["--mcp"]}.get(transport, [])
             arguments = [*given, *(arguments or ())]
         options = parse_arguments(self.name, self.policy, tuning or Tuning(), arguments)
+        self.metrics = self.metrics or options.metrics
+        self.slow_after = self.slow_after if options.slow_after is None else options.slow_after
         if options.http:
             run_http(self, options)
         elif options.mcp:
@@ -136,7 +145,10 @@ class StepflowServer(Router, Generic[State]):
         profile = service.profile(likely_runs=True)
         if policy.blob_api is not None:
             profile.assume(policy.blob_api)
-        return HttpEndpoint(lambda: Dispatcher(service, profile), policy)
+        metrics = None if service.monitor is None else service.monitor.metrics
+        return HttpEndpoint(
+            lambda: Dispatcher(service, profile), policy, is_stopping=lambda: service.draining, metrics=metrics
+        )
 
     def _endpoint_here(self) -> HttpEndpoint:
         """The endpoint for the running event loop, on the service that is open there."""
@@ -218,11 +230,18 @@ class StepflowServer(Router, Generic[State]):
     def _make_service(self, state: Any) -> Service:
         self.freeze()
         threads = WorkerThreads(self._threads)
+        executor = Executor(threads)
+        monitor = None
+        if self.metrics or self.slow_after is not None:
+            from stepflow_sdk.monitor import Monitor, make_metrics
+
+            monitor = Monitor(make_metrics(__version__, executor, threads) if self.metrics else None, self.slow_after)
         return Service(
             self,
-            Executor(threads),
+            executor,
             threads,
             state,
             call_timeout=self._call_timeout,
             blob_hosts=self.policy.blob_hosts,
+            monitor=monitor,
         )

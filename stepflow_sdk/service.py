@@ -15,6 +15,7 @@ from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.client import RuntimeProfile
 from stepflow_sdk.errors import ResourceUnavailable
+from stepflow_sdk.monitor import Monitor
 from stepflow_sdk.protocol.messages import ComponentInfo, ListComponentsResult
 from stepflow_sdk.tracing import find_tracer
 
@@ -28,6 +29,7 @@ class Service:
         state: What the lifespan yielded.
         draining: Whether new requests are refused, because the process is about to end.
         tracer: Makes a span of each call, where that is wanted.
+        monitor: Watches what is executed, where that is wanted.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Service:
         *,
         call_timeout: float | None,
         blob_hosts: frozenset[str] = frozenset(),
+        monitor: Monitor | None = None,
     ) -> None:
         self.router = router
         self.found = {spec.path: router.lookup(spec.path) for spec in router.specs if "{" not in spec.path}
@@ -49,6 +52,7 @@ class Service:
         self.blob_hosts = blob_hosts
         self.draining = False
         self.tracer = find_tracer()
+        self.monitor = monitor
         self._call_timeout = call_timeout
         self._profiles: list[RuntimeProfile] = []
         self.loop = asyncio.get_running_loop()
@@ -67,6 +71,7 @@ class Service:
     def profile(self, *, likely_runs: bool = False) -> RuntimeProfile:
         """Return a blank page for what will be known of a runtime; it is closed with the service."""
         profile = RuntimeProfile(self._call_timeout, likely_runs=likely_runs)
+        profile.on_call = None if self.monitor is None else self.monitor.call
         self._profiles.append(profile)
         return profile
 
@@ -74,6 +79,8 @@ class Service:
         """Cancel what runs, and close what is open."""
         await self.executor.close(ResourceUnavailable("the server is shutting down"))
         self.threads.close()
+        if self.monitor is not None:
+            self.monitor.close()
         for profile in self._profiles:
             await profile.close()
 

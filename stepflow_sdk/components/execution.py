@@ -87,6 +87,9 @@ class Execution(_Progress, eq=False):
             return b"", error
 
 
+_MANY_STALE = 1000
+"""How many cancelled calls may wait for a thread or a turn before they are looked for."""
+
 Outcome = tuple[bytes, BaseException | None]
 
 
@@ -120,6 +123,7 @@ class Executor:
         self._made: deque[tuple[Execution, bytes, BaseException | None]] = deque()
         self._look_is_due = False
         self._idle = asyncio.Event()
+        self._stale = 0
 
     def waiting(self) -> AbstractContextManager[None]:
         """For a ``def`` component that does nothing but wait inside the block: its thread does not count meanwhile."""
@@ -129,6 +133,11 @@ class Executor:
     def unanswered(self) -> int:
         """How many calls have not told their outcome yet."""
         return len(self._unanswered)
+
+    @property
+    def queued(self) -> int:
+        """How many calls wait for a thread or a turn; some of those that were cancelled are among them."""
+        return self._threads.queued + sum(len(gate.waiting) for gate in self._gates.values())
 
     def start(self, execution: Execution) -> None:
         """Run a call as its component demands; it may have ended when this returns.
@@ -157,6 +166,10 @@ class Executor:
         if execution.task is not None and execution.begun:
             # A task that is cancelled before its first line would never tell of its end.
             execution.task.cancel()
+        elif execution.task is None:
+            self._stale += 1
+            if self._stale >= _MANY_STALE:
+                self._forget_stale()
 
     def cancel_all(self, reason: BaseException) -> None:
         """Cancel every call that has not been answered."""
@@ -229,6 +242,15 @@ class Executor:
         else:
             self.finish(execution, *contextvars.copy_context().run(execution.outcome))
 
+    def _forget_stale(self) -> None:
+        # Where all threads or turns are taken for good, what nobody waits for any more would pile up behind them.
+        self._stale = 0
+        for gate in self._gates.values():
+            gate.waiting = deque(execution for execution in gate.waiting if not execution.answered)
+        for job in self._threads.drop(_is_stale):
+            if isinstance(job, partial):
+                self.finish(job.args[0], b"", None)
+
     def _forget(self, execution: Execution) -> None:
         self._unanswered.discard(execution)
         if not self._unanswered:
@@ -292,3 +314,7 @@ class Executor:
                 gate.running += 1
                 self._launch(execution, spec)
         gate.opening = False
+
+
+def _is_stale(job: Callable[[], None]) -> bool:
+    return isinstance(job, partial) and bool(job.args[0].answered)

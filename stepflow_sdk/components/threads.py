@@ -51,6 +51,16 @@ class WorkerThreads:
         self._more = 1
         self._watch: asyncio.TimerHandle | None = None
 
+    @property
+    def awake(self) -> int:
+        """How many threads work or look for work."""
+        return self._awake
+
+    @property
+    def queued(self) -> int:
+        """How many jobs no thread has begun yet."""
+        return len(self._jobs)
+
     def submit(self, job: Callable[[], None]) -> None:
         """Run a job in a thread of the pool, begun in the order of submission; it must not raise. On the loop only."""
         self._jobs.append(job)
@@ -63,6 +73,16 @@ class WorkerThreads:
             self._more = 1
             self._begun_before = self._begun
             self._watch = self._loop.call_later(_PATIENCE, self._look)
+
+    def drop(self, is_stale: Callable[[Callable[[], None]], bool]) -> list[Callable[[], None]]:
+        """Take back the jobs that are stale and that no thread has begun."""
+        with self._lock:
+            jobs = list(self._jobs)
+            self._jobs.clear()
+            stale: list[Callable[[], None]] = []
+            for job in jobs:
+                (stale if is_stale(job) else self._jobs).append(job)
+        return stale
 
     @contextmanager
     def waiting(self) -> Generator[None]:

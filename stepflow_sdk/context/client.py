@@ -60,6 +60,7 @@ class RuntimeProfile:
         error_codes: The codes that it wants to see.
         blob_api: Where its blobs are, for a runtime that does not serve ``blobs/*``.
         introduced: Whether it has sent ``initialize`` to this process.
+        on_call: Told of each call when it has ended, with what it raised.
     """
 
     def __init__(self, timeout: float | None, *, likely_runs: bool = False) -> None:
@@ -69,6 +70,7 @@ class RuntimeProfile:
         self.error_codes: ErrorCodes = protocol_codes
         self.blob_api: BlobApi | None = None
         self.introduced = False
+        self.on_call: Callable[[str, BaseException | None], None] | None = None
         self._opened: BlobApi | None = None
         self._assumed: str | None = None
 
@@ -125,7 +127,7 @@ class RuntimeClient:
     async def put_blob(self, data: Raw, blob_type: BlobType, ids: ObservabilityContext) -> BlobId:
         """``blobs/put``, or the blob API."""
         if self._profile.blob_api is not None:
-            return await self._profile.blob_api.put(data, blob_type)
+            return await self._told(methods.PUT_BLOB, self._profile.blob_api.put(data, blob_type))
         result = await self._call(methods.PUT_BLOB, PutBlobParams(data, blob_type, ids))
         blob_id: BlobId = result.blob_id
         return blob_id
@@ -133,19 +135,19 @@ class RuntimeClient:
     async def put_bytes(self, data: bytes, ids: ObservabilityContext) -> BlobId:
         """Store bytes: as such in a blob API, else as base64 text, which is how JSON-RPC can carry them."""
         if self._profile.blob_api is not None:
-            return await self._profile.blob_api.put_bytes(data)
+            return await self._told(methods.PUT_BLOB, self._profile.blob_api.put_bytes(data))
         return await self.put_blob(Raw(msgspec.json.encode(data)), BlobType.data, ids)
 
     async def get_bytes(self, blob_id: BlobId, ids: ObservabilityContext) -> bytes | Raw:
         """The bytes of a binary blob, or the data of another, still encoded."""
         if self._profile.blob_api is not None:
-            return await self._profile.blob_api.get_bytes(blob_id)
+            return await self._told(methods.GET_BLOB, self._profile.blob_api.get_bytes(blob_id))
         return await self.get_blob(blob_id, ids)
 
     async def get_blob(self, blob_id: BlobId, ids: ObservabilityContext) -> Raw:
         """``blobs/get``, or the blob API; the data, still encoded."""
         if self._profile.blob_api is not None:
-            return await self._profile.blob_api.get(blob_id)
+            return await self._told(methods.GET_BLOB, self._profile.blob_api.get(blob_id))
         data: Raw = (await self._call(methods.GET_BLOB, GetBlobParams(blob_id, ids))).data
         return data
 
@@ -154,7 +156,7 @@ class RuntimeClient:
 
         async def by_flows() -> FlowResult:
             params = EvaluateFlowParams(flow_id, input, ids)
-            outcome: FlowResult = (await self._connection.call(methods.EVALUATE_FLOW, params)).result
+            outcome: FlowResult = (await self._call(methods.EVALUATE_FLOW, params, waits=True)).result
             return outcome
 
         async def by_runs() -> FlowResult:
@@ -273,14 +275,27 @@ class RuntimeClient:
         return run
 
     async def _call(self, method: Method, params: msgspec.Struct, *, waits: bool = False) -> Any:
+        call = self._connection.call(method, params, timeout=None if waits else self._profile.timeout)
         try:
-            return await self._connection.call(method, params, timeout=None if waits else self._profile.timeout)
+            return await (call if self._profile.on_call is None else self._told(method, call))
         except RequestTimeout as error:
-            if self._profile.introduced:
+            if self._profile.introduced or waits:
                 raise
             # The published runtimes send `initialize` to a remote server once, and leave unknown methods unanswered.
             hint = "the runtime has not introduced itself to this process, which may have started after it: restart it"
             raise RequestTimeout(f"{error.message}; {hint}", data=error.data) from None
+
+    async def _told(self, method: Method, call: Awaitable[_T]) -> _T:
+        on_call = self._profile.on_call
+        if on_call is None:
+            return await call
+        try:
+            result = await call
+        except BaseException as error:
+            on_call(method.name, error)
+            raise
+        on_call(method.name, None)
+        return result
 
     async def _first_served(self, *ways: tuple[Method, Callable[[], Awaitable[_T]]]) -> _T:
         profile = self._profile

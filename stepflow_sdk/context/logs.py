@@ -1,19 +1,25 @@
 """Logging of a served process: ids on every record, and never a wait for whoever reads the log."""
 
+import copy
 import io
+import json
 import logging
 import logging.handlers
 import queue
 import threading
-from typing import Any, TextIO
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO, TypeAlias
 
 from stepflow_sdk.context.current import CURRENT
 
-__all__ = ["ContextFilter", "LineLogger", "LogThread"]
+__all__ = ["ContextFilter", "LineLogger", "LogFormat", "LogThread"]
+
+LogFormat: TypeAlias = Literal["text", "json"]
 
 _NO_FIELDS: dict[str, Any] = dict.fromkeys(("component", "run_id", "flow_id", "step_id", "attempt"))
 _FORMAT = "%(asctime)s %(levelname)s %(name)s%(step)s: %(message)s"
 _MAX_LINE = 8192
+_TRACEBACKS = logging.Formatter()
 
 
 class ContextFilter(logging.Filter):
@@ -39,13 +45,14 @@ def _step_text(record: logging.LogRecord) -> str:
 class LogThread:
     """Writes log records to a stream in a thread of its own, so that a full pipe stops nobody.
 
-    At most ``limit`` records wait; those above it are dropped and counted in the log.
+    At most ``limit`` records wait; those above it are dropped and counted in the log. In the format ``json`` each
+    record is one line with an object: ``time``, ``level``, ``logger``, ``message``, the ids, and ``exception``.
     """
 
-    def __init__(self, stream: TextIO, level: int | str, *, limit: int = 2000) -> None:
+    def __init__(self, stream: TextIO, level: int | str, format: LogFormat = "text", *, limit: int = 2000) -> None:
         self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(limit)
         self._writer = logging.StreamHandler(stream)
-        self._writer.setFormatter(logging.Formatter(_FORMAT))
+        self._writer.setFormatter(logging.Formatter(_FORMAT) if format == "text" else _JsonFormatter())
         self._handler = _DroppingHandler(self._records)
         self._handler.addFilter(ContextFilter())
         self._thread = threading.Thread(target=self._write, name="stepflow-log", daemon=True)
@@ -75,10 +82,33 @@ class LogThread:
             self._writer.handle(record)
 
 
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields |= {name: value for name in _NO_FIELDS if (value := getattr(record, name, None)) is not None}
+        if record.exc_text:
+            fields["exception"] = record.exc_text
+        return json.dumps(fields, default=str)
+
+
 class _DroppingHandler(logging.handlers.QueueHandler):
     def __init__(self, records: "queue.Queue[logging.LogRecord | None]") -> None:
         super().__init__(records)
         self._dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        # The writer's thread gets texts alone: what they are made of may change, or lives on through its traceback.
+        record = copy.copy(record)
+        record.msg, record.args = record.getMessage(), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = _TRACEBACKS.formatException(record.exc_info)
+        record.exc_info = None
+        return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
