@@ -78,15 +78,17 @@ class ArrayExpression(Expression):
     def resolve(self, scope: Scope) -> object:
         """The array of the elements' values."""
         result: list[object] = []
-        needed: frozenset[str] | None = None
+        needed: set[str] | None = None
         for item in self.items:
             value = item.resolve(scope)
             if value.__class__ is Failure:
-                return value if needed is None else Needs(needed)
+                return value if needed is None else Needs(frozenset(needed))
             if isinstance(value, Needs):
-                needed = value.steps if needed is None else needed | value.steps
+                if needed is None:
+                    needed = set()
+                needed |= value.steps
             result.append(value)
-        return result if needed is None else Needs(needed)
+        return result if needed is None else Needs(frozenset(needed))
 
     def to_json(self) -> Json:
         """The array of the elements."""
@@ -108,17 +110,19 @@ class ObjectExpression(Expression):
     def resolve(self, scope: Scope) -> object:
         """The object of the fields' values."""
         result: dict[str, object] = {}
-        needed: frozenset[str] | None = None
+        needed: set[str] | None = None
         for key, field in self.fields:
             value = field.resolve(scope)
             # A failure only decides once nothing before it can still fail: until then the steps that come
             # first in the document are waited for, and those behind it are not needed at all.
             if value.__class__ is Failure:
-                return value if needed is None else Needs(needed)
+                return value if needed is None else Needs(frozenset(needed))
             if isinstance(value, Needs):
-                needed = value.steps if needed is None else needed | value.steps
+                if needed is None:
+                    needed = set()
+                needed |= value.steps
             result[key] = value
-        return result if needed is None else Needs(needed)
+        return result if needed is None else Needs(frozenset(needed))
 
     def to_json(self) -> Json:
         """The object of the fields."""
