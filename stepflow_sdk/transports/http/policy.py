@@ -129,6 +129,9 @@ class HttpPolicy:
                 length = value
             elif name == b"transfer-encoding":
                 coding = value
+        if coding and coding.strip().lower() != b"chunked":
+            error = InvalidRequest('the only transfer coding that is read is "chunked"')
+            raise Refusal(400, error, [(b"connection", b"close")])
         if length and coding:
             # Two lengths are how a second request is smuggled past a proxy (RFC 9112, section 6.1).
             error = InvalidRequest("the body has both a length and a transfer coding")
@@ -147,7 +150,9 @@ class HttpPolicy:
 def _host_name(header: bytes) -> str:
     host = header.decode("latin-1")
     if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
+        name, closed, port = host[1:].partition("]")
+        # What follows the bracket can only be a port; anything else is another name.
+        return name.lower() if closed and port[:1] in {"", ":"} else host.lower()
     return host.partition(":")[0].lower()
 
 
