@@ -16,6 +16,9 @@ Prepare = Callable[[int], AbstractContextManager[Once]]
 WORSE = 1.15
 """An exponent above this, over the last decade, counts as worse than linear."""
 
+LONG = 4.0
+"""Seconds after which something is not done twice."""
+
 
 class Series(NamedTuple):
     """One thing that grows.
@@ -74,10 +77,13 @@ def follow(series: Series, budget: float) -> Curve:
 
 
 def _typical(once: Once) -> float:
-    """The median of up to nine times, within about a second."""
+    """The median of up to nine times, within about a second, behind one that warms up; a long one is done once only."""
+    first = once()
+    if first > LONG:
+        return first
     costs: list[float] = []
     begun = time.monotonic()
-    while len(costs) < 9 and (len(costs) < 1 or time.monotonic() - begun < 1):
+    while not costs or (len(costs) < 9 and time.monotonic() - begun < 1):
         costs.append(once())
     return max(median(costs), 1e-9)
 
