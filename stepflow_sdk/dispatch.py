@@ -19,6 +19,7 @@ from stepflow_sdk.context.client import RuntimeClient, RuntimeProfile
 from stepflow_sdk.context.current import CURRENT
 from stepflow_sdk.errors import InternalError, MethodNotFound, NotInitialized, ResourceUnavailable, SkipStep, WireError
 from stepflow_sdk.monitor import Monitor
+from stepflow_sdk.packed import Packed
 from stepflow_sdk.protocol import Notification, ObservabilityContext, Request, decode_params, methods
 from stepflow_sdk.protocol.dialects import initialize_result, read_initialize
 from stepflow_sdk.protocol.failures import skip_reason, sole_cause
@@ -60,6 +61,8 @@ class Dispatcher:
         self._initialized = profile is not None
         self.executions: set[Execution] = set()
         self._lane = Lane()
+        self._encoding: str | None = None
+        self._packs = False
 
     def request(self, connection: Connection, request: Request) -> None:
         """Answer a request, now or when its component has ended."""
@@ -83,9 +86,13 @@ class Dispatcher:
         if self._service.monitor is not None:
             self._service.monitor.other(request.method, error, connection.peer.error_codes)
 
-    def notification(self, connection: Connection, notification: Notification) -> None:  # noqa: ARG002  (`Handler`)
-        """Take note; ``initialized`` needs nothing done."""
-        if notification.method not in methods.NOTIFICATIONS:
+    def notification(self, connection: Connection, notification: Notification) -> None:
+        """Take note of ``initialized``, after which the encoding is the one that was agreed on."""
+        if notification.method in methods.NOTIFICATIONS:
+            if self._encoding is not None:
+                connection.switch()
+                self._packs = True
+        else:
             _log.debug("ignored the notification %s", notification.method)
 
     def closed(self, connection: Connection) -> None:  # noqa: ARG002  (`Handler`)
@@ -100,7 +107,11 @@ class Dispatcher:
         self._profile.introduce(said, connection.remote, self._service.blob_hosts)
         self._initialized = True
         connection.peer.error_codes = self._profile.error_codes
-        connection.reply(request, initialize_result())
+        offered = () if said.capabilities is None else said.capabilities.encodings
+        self._encoding = next((encoding for encoding in connection.encodings if encoding in offered), None)
+        connection.reply(request, initialize_result(self._encoding))
+        if self._encoding is not None:
+            connection.expect()
         self._told(connection, request, None)
 
     def _hold(self, congested: bool) -> None:
@@ -131,6 +142,8 @@ class Dispatcher:
         service = self._service
         found = service.found.get(params.component)
         spec, path_params = found or service.lookup(params.component)
+        if self._packs:
+            spec = service.packing(spec)
         if service.tracer is None and service.monitor is None:
             execution = _Execution(service.executor, spec, self._lane, self, connection, request, params)
         else:
@@ -220,12 +233,13 @@ class _Execution(Execution, eq=False):
         CURRENT.set(self)
         return self.bound()
 
-    def ended(self, output: bytes, error: BaseException | None) -> None:
+    def ended(self, output: bytes | Packed, error: BaseException | None) -> None:
         self.dispatcher.executions.discard(self)
         if self.known_context is not None:
             self.known_context.end()
         if error is None:
-            self.connection.reply(self.request, ComponentExecuteResult(Raw(output)))
+            value = output if isinstance(output, Packed) else Raw(output)
+            self.connection.reply(self.request, ComponentExecuteResult(value))
         else:
             _answer_failure(self.connection, self.request, error, self.context())
 
@@ -246,7 +260,7 @@ class _WatchedExecution(_Execution, eq=False):
             self.tracer.activate(self.span)
         return _Execution.call(self)
 
-    def ended(self, output: bytes, error: BaseException | None) -> None:
+    def ended(self, output: bytes | Packed, error: BaseException | None) -> None:
         _Execution.ended(self, output, error)
         self.told(error)
 

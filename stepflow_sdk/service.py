@@ -55,10 +55,18 @@ class Service:
         self.monitor = monitor
         self._call_timeout = call_timeout
         self._profiles: list[RuntimeProfile] = []
+        self._packing: dict[ComponentSpec, ComponentSpec] = {}
         self.loop = asyncio.get_running_loop()
         self.component_list = Raw(
             msgspec.json.encode(ListComponentsResult([component_info(spec) for spec in router.specs]))
         )
+
+    def packing(self, spec: ComponentSpec) -> ComponentSpec:
+        """Return the twin of a component whose outputs are in MessagePack."""
+        twin = self._packing.get(spec)
+        if twin is None:
+            twin = self._packing[spec] = spec.packing()
+        return twin
 
     def lookup(self, path: str) -> tuple[ComponentSpec, Mapping[str, str]]:
         """The component of a path, and the path's parameters.

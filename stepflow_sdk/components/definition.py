@@ -14,6 +14,7 @@ from .annotations import Scope
 from .binding import PathReader, make_binder
 from .docstrings import Docstring, parse_docstring
 from .kinds import Kind, root_schema
+from .packing import make_packer
 from .paths import normalize_path, parse_path
 from .reader import Reader, fast_decoder, make_arguments
 from .recognition import Recognizer
@@ -65,6 +66,7 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
     maker = _Maker(label, name, signature, docs, Recognizer(scope))
     input_kind, read = maker.input()
     output_kind = maker.kind(signature.returns, "the output")
+    encode = make_writer(output_kind, signature.returns)
     return ComponentSpec(
         path=path,
         name=name,
@@ -79,7 +81,8 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
         max_concurrency=options.max_concurrency,
         injected=tuple(dict.fromkeys(parameter.annotation for parameter in signature.of("injected"))),
         bind=make_binder(function, signature.parameters, read, maker.path_readers()),
-        encode=make_writer(output_kind, signature.returns),
+        encode=encode,
+        pack=make_packer(output_kind, signature.returns, encode),
     )
 
 

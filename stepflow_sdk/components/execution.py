@@ -16,6 +16,7 @@ from stepflow_sdk.components.lanes import Lane
 from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.errors import RequestTimeout
+from stepflow_sdk.packed import Packed
 
 __all__ = ["Execution", "Executor"]
 
@@ -64,7 +65,7 @@ class Execution(_Progress, eq=False):
             raise asyncio.CancelledError
         self.begun = True
 
-    def ended(self, output: bytes, error: BaseException | None) -> None:
+    def ended(self, output: bytes | Packed, error: BaseException | None) -> None:
         """Take the outcome, the encoded output or the exception; called once, on the loop."""
         raise NotImplementedError
 
@@ -90,7 +91,7 @@ class Execution(_Progress, eq=False):
 _MANY_STALE = 1000
 """How many cancelled calls may wait for a thread or a turn before they are looked for."""
 
-Outcome = tuple[bytes, BaseException | None]
+Outcome = tuple[bytes | Packed, BaseException | None]
 
 
 class _Gate:
@@ -120,7 +121,7 @@ class Executor:
         self._unanswered: set[Execution] = set()
         self._gates: dict[str, _Gate] = {}
         self._running: set[Execution] = set()
-        self._made: deque[tuple[Execution, bytes, BaseException | None]] = deque()
+        self._made: deque[tuple[Execution, bytes | Packed, BaseException | None]] = deque()
         self._look_is_due = False
         self._idle = asyncio.Event()
         self._stale = 0
@@ -198,7 +199,7 @@ class Executor:
         lane.hold(False)
         self._unpark(lane)
 
-    def finish(self, execution: Execution, output: bytes, error: BaseException | None) -> None:
+    def finish(self, execution: Execution, output: bytes | Packed, error: BaseException | None) -> None:
         """Know that the component itself has ended, before or after it was answered for."""
         if not execution.answered:
             execution.answered = True

@@ -1,4 +1,4 @@
-"""From the raw JSON of an input to typed values."""
+"""From the raw JSON of an input, or the same in MessagePack, to typed values."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 
 from stepflow_sdk.errors import ComponentError, InvalidInput
+from stepflow_sdk.packed import Packed
 
 from .kinds import Kind, reachable
+from .packing import make_unpacker
 from .problems import ROOT, Report, describe_exception, summary
 
 __all__ = ["Reader", "fast_decoder", "make_arguments"]
@@ -15,6 +17,7 @@ __all__ = ["Reader", "fast_decoder", "make_arguments"]
 _decode_any = msgspec.json.Decoder().decode
 
 RawJson = bytes | bytearray | memoryview | msgspec.Raw
+Decoders = tuple[Callable[[Any], Any], Callable[[Any], Any] | None]
 
 
 class Reader:
@@ -22,28 +25,44 @@ class Reader:
 
     Args:
         kind: What the input is.
-        decode: msgspec's decoder for it, None when there is none that agrees with the schema.
+        decode: msgspec's decoders for it, from JSON and from MessagePack; None when there are none that agree with
+            the schema.
     """
 
-    __slots__ = ("_decode", "_kind")
+    __slots__ = ("_decode", "_kind", "_unpack")
 
-    def __init__(self, kind: Kind, decode: Callable[[Any], Any] | None) -> None:
+    def __init__(self, kind: Kind, decode: Decoders | None) -> None:
         self._kind = kind
-        self._decode = decode
+        self._decode = None if decode is None else decode[0]
+        self._unpack = None if decode is None else decode[1]
 
-    def read(self, raw: RawJson) -> Any:
+    def read(self, raw: RawJson | Packed) -> Any:
         """Return the typed value.
 
         Raises:
             InvalidInput: With every problem found, each at its JSON path.
             ComponentError: A class of the user failed while it was constructed.
         """
+        if isinstance(raw, Packed):
+            return self._read_packed(raw)
         if self._decode is not None:
             try:
                 return self._decode(raw)
             except Exception:  # noqa: S110 - whatever it was, the exact way finds it again and names it
                 pass
         return self._read_exactly(raw)
+
+    def _read_packed(self, packed: Packed) -> Any:
+        if self._unpack is not None:
+            try:
+                return self._unpack(packed.data)
+            except Exception:  # noqa: S110 - as for JSON
+                pass
+        # There is one exact way, and it says where in the JSON something is wrong.
+        try:
+            return self._read_exactly(packed.to_json())
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _invalid(f"the input is not MessagePack that can be read: {error}") from None
 
     def _read_exactly(self, raw: RawJson) -> Any:
         report = Report()
@@ -66,12 +85,13 @@ class Reader:
         return loaded
 
 
-def fast_decoder(kind: Kind, make_type: Callable[[], Any]) -> Callable[[Any], Any] | None:
-    """Return msgspec's decode function for a type, None when it would not agree with the kind's schema."""
+def fast_decoder(kind: Kind, make_type: Callable[[], Any]) -> Decoders | None:
+    """Return msgspec's decode functions for a type, None when they would not agree with the kind's schema."""
     if not all(part.exact for part in reachable(kind)):
         return None
     try:
-        return msgspec.json.Decoder(make_type()).decode
+        made = make_type()
+        return msgspec.json.Decoder(made).decode, make_unpacker(kind, made)
     except Exception:  # a type beyond msgspec: the exact way reads it
         return None
 

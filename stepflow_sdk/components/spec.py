@@ -1,14 +1,17 @@
 """The frozen description of one component: how it is called, what it takes and what it gives."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from stepflow_sdk.packed import Packed
 
 from .binding import Bind
 
 __all__ = ["ComponentSpec"]
 
-Encode = Callable[[Any], bytes]
+Encode = Callable[[Any], bytes | Packed]
 """Raises `ComponentError` when an output does not fit the output schema or is not JSON; every wrong path is named."""
 
 
@@ -31,6 +34,7 @@ class ComponentSpec:
         injected: The classes whose instances `bind` needs.
         bind: Reads the input and returns the call, ready to be made.
         encode: Checks an output and returns it as JSON.
+        pack: The same, in MessagePack where it says the same there.
     """
 
     path: str
@@ -47,3 +51,8 @@ class ComponentSpec:
     injected: tuple[type, ...]
     bind: Bind = field(repr=False)
     encode: Encode = field(repr=False)
+    pack: Encode = field(repr=False)
+
+    def packing(self) -> "ComponentSpec":
+        """Return the same component, but for outputs in MessagePack."""
+        return dataclasses.replace(self, encode=self.pack)

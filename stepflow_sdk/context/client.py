@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from stepflow_sdk.errors import InvalidParams, MethodNotFound, NotFound, RequestTimeout
+from stepflow_sdk.packed import Encoded
 from stepflow_sdk.protocol import methods
 from stepflow_sdk.protocol.dialects import PROTOCOL_VERSION, Initialization
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes, range_codes
@@ -128,27 +129,38 @@ class RuntimeClient:
         """``blobs/put``, or the blob API."""
         if self._profile.blob_api is not None:
             return await self._told(methods.PUT_BLOB, self._profile.blob_api.put(data, blob_type))
+        return await self._put(data, blob_type, ids)
+
+    async def _put(self, data: Any, blob_type: BlobType, ids: ObservabilityContext) -> BlobId:
         result = await self._call(methods.PUT_BLOB, PutBlobParams(data, blob_type, ids))
         blob_id: BlobId = result.blob_id
         return blob_id
 
     async def put_bytes(self, data: bytes, ids: ObservabilityContext) -> BlobId:
-        """Store bytes: as such in a blob API, else as base64 text, which is how JSON-RPC can carry them."""
+        """Store bytes: as such where the wire can carry them, else as base64 text, as JSON has it."""
         if self._profile.blob_api is not None:
             return await self._told(methods.PUT_BLOB, self._profile.blob_api.put_bytes(data))
-        return await self.put_blob(Raw(msgspec.json.encode(data)), BlobType.data, ids)
+        return await self._put(data, BlobType.data, ids)
 
     async def get_bytes(self, blob_id: BlobId, ids: ObservabilityContext) -> bytes | Raw:
         """The bytes of a binary blob, or the data of another, still encoded."""
         if self._profile.blob_api is not None:
             return await self._told(methods.GET_BLOB, self._profile.blob_api.get_bytes(blob_id))
-        return await self.get_blob(blob_id, ids)
+        data = await self._get(blob_id, ids)
+        if isinstance(data, Raw):
+            return data
+        value = data.decode()
+        return value if isinstance(value, bytes) else Raw(data.to_json())
 
     async def get_blob(self, blob_id: BlobId, ids: ObservabilityContext) -> Raw:
         """``blobs/get``, or the blob API; the data, still encoded."""
         if self._profile.blob_api is not None:
             return await self._told(methods.GET_BLOB, self._profile.blob_api.get(blob_id))
-        data: Raw = (await self._call(methods.GET_BLOB, GetBlobParams(blob_id, ids))).data
+        data = await self._get(blob_id, ids)
+        return data if isinstance(data, Raw) else Raw(data.to_json())
+
+    async def _get(self, blob_id: BlobId, ids: ObservabilityContext) -> Encoded:
+        data: Encoded = (await self._call(methods.GET_BLOB, GetBlobParams(blob_id, ids))).data
         return data
 
     async def evaluate(self, flow_id: BlobId, input: Raw, key: str, ids: ObservabilityContext) -> FlowResult:

@@ -9,6 +9,7 @@ from stepflow_sdk.errors import BlobNotFound, MethodNotFound, ResourceUnavailabl
 from stepflow_sdk.flows import canonical_json
 from stepflow_sdk.protocol import METHODS, BlobId, BlobType, Notification, Request, decode_params, methods
 from stepflow_sdk.protocol.messages import GetBlobParams, GetBlobResult, PutBlobParams, PutBlobResult
+from stepflow_sdk.protocol.values import decode_value
 from stepflow_sdk.transports import Connection
 
 __all__ = ["BlobKeeper"]
@@ -50,7 +51,7 @@ class BlobKeeper:
 
     def _put(self, request: Request) -> PutBlobResult:
         params: PutBlobParams = decode_params(request, methods.PUT_BLOB)
-        text = canonical_json(msgspec.json.decode(params.data))
+        text = canonical_json(decode_value(params.data))
         if len(text) > self._max_bytes:
             raise ResourceUnavailable(f"the blob is larger than the {self._max_bytes} bytes that are kept in memory")
         blob_id = hashlib.sha256(text).hexdigest()

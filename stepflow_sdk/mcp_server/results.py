@@ -9,13 +9,13 @@ from mcp.types import CallToolResult, TextContent
 from stepflow_sdk.errors import InvalidInput, WireError
 from stepflow_sdk.mcp_server.tools import ComponentTool
 from stepflow_sdk.protocol.messages import ComponentExecuteResult
+from stepflow_sdk.protocol.values import decode_value
 
 __all__ = ["failure", "success"]
 
 _ERROR_KEY: Final = "stepflow/error"
 """Where ``_meta`` has the error of a failed call: ``{"code", "message", "data"?}`` as in the Stepflow protocol."""
 
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -34,9 +34,9 @@ def success(tool: ComponentTool, answer: ComponentExecuteResult) -> CallToolResu
     if answer.skipped is not None:
         reason = answer.skipped if isinstance(answer.skipped, str) else "the step was skipped"
         return CallToolResult(content=_texts(f"skipped: {reason}"), structured_content={"skipped": reason})
-    output = _decode(answer.output)
+    output = decode_value(answer.output)
     # Text is for people and language models, who want no quotes around it.
-    text = output if isinstance(output, str) else bytes(answer.output).decode()
+    text = output if isinstance(output, str) else _encode(output).decode()
     structured = {"result": output} if tool.wraps_output else output
     return CallToolResult(content=_texts(text), structured_content=structured)
 

@@ -7,14 +7,16 @@ with the error to answer and, where it can be told, the id to answer to.
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from stepflow_sdk.errors import InvalidRequest, ParseError, WireError
+from stepflow_sdk.packed import Encoded
+from stepflow_sdk.protocol.messages import ComponentExecuteParams
 
-__all__ = ["Envelope", "Success", "Unreadable", "encode", "encode_error", "one_pass", "read_envelope"]
+__all__ = ["JSON", "Codec", "Envelope", "Unreadable", "encode", "encode_error", "read_envelope", "recover_id"]
 
 
 class Envelope(Struct, gc=False):
@@ -23,8 +25,8 @@ class Envelope(Struct, gc=False):
     jsonrpc: str = "2.0"
     id: int | str | UnsetType | None = UNSET
     method: str | UnsetType = UNSET
-    params: Raw = Raw(b"")
-    result: Raw = Raw(b"")
+    params: Encoded = Raw(b"")
+    result: Encoded = Raw(b"")
     error: Raw = Raw(b"")
 
 
@@ -32,7 +34,35 @@ class OnePass(Protocol):
     """A request whose params are decoded."""
 
     id: int | str
-    params: Struct
+    params: ComponentExecuteParams
+
+
+class Codec(NamedTuple):
+    """One encoding of messages.
+
+    Attributes:
+        is_text: Whether frames are UTF-8, at which nobody looks while they are read in one pass.
+        read_execute: Takes a perfect request to execute a component apart, in one pass. It raises a
+            `msgspec.DecodeError`, a `RecursionError` or a `UnicodeDecodeError` for every other frame: what that is,
+            ``read_envelope`` finds out.
+        read_envelope: Takes any frame apart; see the function of that name.
+        recover_id: Finds the id of a message that could not be read, or None.
+        encode: Encodes a message.
+        success: Makes the answer to a request, of its id and its result.
+        failure: Makes the answer that is an error; the id is None where it could not be told.
+        call: Makes a request, of its id, method and params.
+        notification: Makes one, of its method and params.
+    """
+
+    is_text: bool
+    read_execute: Callable[[bytes | bytearray], OnePass]
+    read_envelope: Callable[[bytes | bytearray], Envelope | list[Raw] | None]
+    recover_id: Callable[[bytes | bytearray], int | str | None]
+    encode: Callable[[Any], bytes]
+    success: Callable[[int | str, Any], Struct]
+    failure: Callable[[int | str | None, Any], Struct]
+    call: Callable[[str, str, Any], Struct]
+    notification: Callable[[str, Any], Struct]
 
 
 class Unreadable(Exception):
@@ -44,9 +74,14 @@ class Unreadable(Exception):
         self.id = id
 
 
-class Success(Struct, tag_field="jsonrpc", tag="2.0"):
-    """The answer to a request."""
+class _Execute(Struct, gc=False):
+    id: int | str
+    method: Literal["components/execute"]
+    params: ComponentExecuteParams
+    jsonrpc: Literal["2.0"] = "2.0"
 
+
+class _Success(Struct, tag_field="jsonrpc", tag="2.0"):
     id: int | str | None
     result: Any
 
@@ -71,12 +106,10 @@ class _IdOnly(Struct):
     id: int | str | None = None
 
 
-_encoder = msgspec.json.Encoder()
+encode = msgspec.json.Encoder().encode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_id = msgspec.json.Decoder(_IdOnly).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
-
-encode = _encoder.encode
 
 
 def encode_error(id: int | str | None, error: Any) -> bytes:
@@ -84,30 +117,9 @@ def encode_error(id: int | str | None, error: Any) -> bytes:
     return encode(_Failure(id, error))
 
 
-def encode_call(id: str, method: str, params: Any) -> bytes:
-    """Return the frame of a request."""
-    return encode(_Call(id, method, params))
-
-
 def encode_notification(method: str, params: Any) -> bytes:
     """Return the frame of a notification."""
     return encode(_Notify(method, params))
-
-
-def one_pass(method: str, params: type[Struct]) -> Callable[[bytes | bytearray], OnePass]:
-    """Return a decoder of perfect requests of one method, which takes a frame apart in one go.
-
-    It raises a `msgspec.DecodeError` or a `RecursionError` for every other frame: what that is, `read_envelope` finds
-    out. Nor does it look at the UTF-8 of what stays encoded.
-    """
-    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
-        ("id", int | str),
-        ("method", Literal[method]),  # pyright: ignore[reportInvalidTypeForm]  # as good a literal as any
-        ("params", params),
-        ("jsonrpc", Literal["2.0"], "2.0"),
-    ]
-    type = msgspec.defstruct("OnePassRequest", fields, gc=False)
-    return cast("Callable[[bytes | bytearray], OnePass]", msgspec.json.Decoder(type).decode)
 
 
 def read_envelope(frame: bytes | bytearray) -> Envelope | list[Raw] | None:
@@ -182,3 +194,16 @@ def recover_id(frame: bytes | bytearray) -> int | str | None:
         return msgspec.json.decode(match[1], type=int | str) if match else None
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+JSON = Codec(
+    is_text=True,
+    read_execute=cast("Callable[[bytes | bytearray], OnePass]", msgspec.json.Decoder(_Execute).decode),
+    read_envelope=read_envelope,
+    recover_id=recover_id,
+    encode=encode,
+    success=_Success,
+    failure=_Failure,
+    call=_Call,
+    notification=_Notify,
+)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from stepflow_sdk.errors import InvalidParams
+from stepflow_sdk.packed import Encoded, Packed
 from stepflow_sdk.protocol.values import ObservabilityContext, UInt32
 
 __all__ = ["PROTOCOL_VERSION", "Initialization", "initialize_result", "read_initialize"]
@@ -18,10 +19,11 @@ PROTOCOL_VERSION = 1
 
 
 class RuntimeCapabilities(Struct, rename="camel", omit_defaults=True):
-    """What a runtime of the newer dialect offers its servers."""
+    """What a runtime offers its servers: blobs over HTTP, in the newer dialect; ours, encodings of messages."""
 
     blob_api_url: str | None = None
     blob_threshold: int | None = None
+    encodings: list[str] = []
 
 
 class _AnyInitialize(Struct):
@@ -48,14 +50,14 @@ class Initialization(Struct, frozen=True):
 _decode = msgspec.json.Decoder(_AnyInitialize).decode
 
 
-def read_initialize(params: msgspec.Raw) -> Initialization:
+def read_initialize(params: Encoded) -> Initialization:
     """Read the params of ``initialize``.
 
     Raises:
         InvalidParams: The version is missing or is not an unsigned integer.
     """
     try:
-        said = _decode(params)
+        said = _decode(params.to_json() if isinstance(params, Packed) else params)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _, _, path = str(error).partition(" - at `")
         data = {"method": "initialize", "path": path.rstrip("`") or "$"}
@@ -68,6 +70,11 @@ def read_initialize(params: msgspec.Raw) -> Initialization:
     return Initialization(version, camel_case, said.capabilities, said.observability)
 
 
-def initialize_result() -> dict[str, Any]:
-    """The answer to ``initialize``, in both spellings."""
-    return {"server_protocol_version": PROTOCOL_VERSION, "serverProtocolVersion": PROTOCOL_VERSION}
+def initialize_result(encoding: str | None = None) -> dict[str, Any]:
+    """The answer to ``initialize``, in both spellings.
+
+    Args:
+        encoding: What both ends shall use instead of JSON.
+    """
+    accepted = {} if encoding is None else {"encoding": encoding}
+    return {"server_protocol_version": PROTOCOL_VERSION, "serverProtocolVersion": PROTOCOL_VERSION, **accepted}

@@ -4,7 +4,7 @@ JSON values that only pass through (inputs, outputs, blobs) stay encoded as `msg
 tolerated everywhere. Fields in camelCase are camelCase on the wire: those of ``runs/*``.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Struct
 
@@ -13,6 +13,7 @@ from stepflow_sdk.protocol.values import (
     AnyObject,
     BlobIdField,
     BlobType,
+    CarriedValue,
     Component,
     ObservabilityContext,
     RawValue,
@@ -55,12 +56,14 @@ class InitializeParams(Struct, omit_defaults=True):
 
     runtime_protocol_version: UInt32
     observability: ObservabilityContext | None = None
+    capabilities: Annotated[dict[str, Any] | None, extension()] = None
 
 
-class InitializeResult(Struct):
-    """Answer to ``initialize``."""
+class InitializeResult(Struct, omit_defaults=True):
+    """Answer to ``initialize``; ``encoding`` is the one, of those offered, that both ends use after ``initialized``."""
 
     server_protocol_version: UInt32
+    encoding: Annotated[str | None, extension()] = None
 
 
 class Initialized(Struct):
@@ -115,7 +118,7 @@ class ComponentExecuteParams(Struct):
     """``components/execute``; ``attempt`` counts from 1."""
 
     component: Component
-    input: RawValue
+    input: CarriedValue
     attempt: UInt32
     observability: ObservabilityContext
 
@@ -127,7 +130,7 @@ class ComponentExecuteResult(Struct, omit_defaults=True):
     ``output`` is ``null`` for a runtime that does not know the key.
     """
 
-    output: RawValue
+    output: CarriedValue
     skipped: Annotated[str | bool | None, extension()] = None
 
 
@@ -141,14 +144,14 @@ class GetBlobParams(Struct, omit_defaults=True):
 class GetBlobResult(Struct):
     """Answer to ``blobs/get``."""
 
-    data: RawValue
+    data: CarriedValue
     blob_type: BlobType
 
 
 class PutBlobParams(Struct, omit_defaults=True):
     """``blobs/put``, server to runtime."""
 
-    data: RawValue
+    data: CarriedValue
     blob_type: BlobType
     observability: ObservabilityContext | None = None
 

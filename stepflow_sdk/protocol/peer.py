@@ -21,10 +21,12 @@ from stepflow_sdk.errors import (
     ResourceUnavailable,
     WireError,
 )
+from stepflow_sdk.packed import Encoded, Packed
 from stepflow_sdk.protocol import codec
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.failures import error_of, exception_of
 from stepflow_sdk.protocol.methods import EXECUTE, Method
+from stepflow_sdk.protocol.packing import decode_message
 from stepflow_sdk.protocol.values import Error
 
 __all__ = ["Answer", "Call", "Complaint", "Event", "Notification", "Peer", "Request", "decode_params"]
@@ -33,8 +35,6 @@ _decode_error = msgspec.json.Decoder(Error).decode
 _NO_PARAMS = Raw(b"{}")
 _DECODED = Raw(b"")
 _EXECUTE = EXECUTE.name
-_encode, _Success = codec.encode, codec.Success
-_read_execute = codec.one_pass(_EXECUTE, EXECUTE.params)
 
 
 class _Batch:
@@ -61,7 +61,7 @@ class Request(Struct, eq=False):
 
     id: int | str
     method: str
-    params: Raw
+    params: Encoded
     decoded: Struct | None = None
     batch: _Batch | None = None
     answered: bool = False
@@ -72,7 +72,7 @@ class Notification:
 
     __slots__ = ("method", "params")
 
-    def __init__(self, method: str, params: Raw) -> None:
+    def __init__(self, method: str, params: Encoded) -> None:
         self.method = method
         self.params = params
 
@@ -127,6 +127,7 @@ class Peer:
 
     def __init__(self, *, max_in_flight: int = 10_000) -> None:
         self.error_codes: ErrorCodes = protocol_codes
+        self.use(codec.JSON)
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._calls: dict[str, Call] = {}
@@ -135,6 +136,15 @@ class Peer:
         self._ids: Iterator[str] | None = None
         self._closed = False
         self._deaf = False
+
+    def use(self, encoding: codec.Codec) -> None:
+        """Encode messages so, both ways, from the next one on."""
+        self._codec = encoding
+        # These are asked for with every message.
+        self._is_text = encoding.is_text
+        self._read_execute = encoding.read_execute
+        self._encode = encoding.encode
+        self._success = encoding.success
 
     @property
     def in_flight(self) -> int:
@@ -156,16 +166,16 @@ class Peer:
         # An end that asks nothing is asked, and nearly always to execute a component.
         if not self._calls and self._in_flight < self._max_in_flight:
             try:
-                if not frame.isascii():
+                if self._is_text and not frame.isascii():
                     frame.decode("utf-8")
-                execute = _read_execute(frame)
+                execute = self._read_execute(frame)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass
             else:
                 self._in_flight += 1
                 return (Request(execute.id, _EXECUTE, _DECODED, execute.params),)
         try:
-            envelope = codec.read_envelope(frame)
+            envelope = self._codec.read_envelope(frame)
         except codec.Unreadable as unreadable:
             return _some(self._reject(unreadable, None))
         if isinstance(envelope, codec.Envelope):
@@ -174,7 +184,7 @@ class Peer:
 
     def refuse(self, start: bytes | bytearray, error: WireError) -> Sequence[Event]:
         """Answer a message of which the transport read only the start, because it is too long."""
-        return _some(self._reject(codec.Unreadable(error, codec.recover_id(start)), None))
+        return _some(self._reject(codec.Unreadable(error, self._codec.recover_id(start)), None))
 
     def _receive_batch(self, elements: list[Raw]) -> list[Event]:
         batch = _Batch()
@@ -183,7 +193,7 @@ class Peer:
         events: list[Event] = []
         for element in elements:
             try:
-                envelope = codec.read_envelope(bytes(element))
+                envelope = self._codec.read_envelope(bytes(element))
                 if not isinstance(envelope, codec.Envelope):
                     raise codec.Unreadable(InvalidRequest("an element of a batch must be an object"), None)
                 event = self._sort(envelope, batch)
@@ -249,7 +259,7 @@ class Peer:
         if request.answered:
             return False
         try:
-            frame = _encode(_Success(request.id, result))
+            frame = self._encode(self._success(request.id, result))
         except Exception as error:
             return self.fail(request, InternalError(f"the result could not be encoded: {type(error).__name__}"))
         if request.batch is not None or self._closed:
@@ -263,9 +273,9 @@ class Peer:
 
     def fail(self, request: Request, error: BaseException) -> bool:
         """Answer a request with an error; see `reply`."""
-        return not request.answered and self._answer(
-            request, codec.encode_error(request.id, error_of(error, self.error_codes))
-        )
+        if request.answered:
+            return False
+        return self._answer(request, self._encode(self._codec.failure(request.id, error_of(error, self.error_codes))))
 
     def call(self, method: Method, params: msgspec.Struct) -> Call:
         """Ask something of the other end; the `Answer` comes out of `receive`.
@@ -280,7 +290,7 @@ class Peer:
             self._ids = _unguessable_ids()
         call = Call(next(self._ids), method)
         try:
-            self._push(codec.encode_call(call.id, method.name, params))
+            self._push(self._encode(self._codec.call(call.id, method.name, params)))
         except Exception as error:
             raise InvalidParams(f"{method.name}: the params cannot be encoded: {error}") from error
         self._calls[call.id] = call
@@ -289,7 +299,7 @@ class Peer:
     def notify(self, method: str, params: msgspec.Struct) -> None:
         """Tell the other end something."""
         if not self._closed:
-            self._push(codec.encode_notification(method, params))
+            self._push(self._encode(self._codec.notification(method, params)))
 
     def abandon(self, call: Call) -> None:
         """Wait no longer for the answer to a call; one that still comes is ignored."""
@@ -323,7 +333,7 @@ class Peer:
 
     def _refuse(self, id: int | str | None, error: WireError, batch: _Batch | None) -> Event | None:
         if not self._closed:
-            frame = codec.encode_error(id, error_of(error, self.error_codes))
+            frame = self._encode(self._codec.failure(id, error_of(error, self.error_codes)))
             if batch is None:
                 self._push(frame)
             else:
@@ -348,13 +358,13 @@ def _read_answer(call: Call, envelope: codec.Envelope) -> Answer:
     has_error = bool(envelope.error) and bytes(envelope.error) != b"null"
     has_result = bool(envelope.result)
     name = call.method.name
-    if has_error and has_result and bytes(envelope.result) != b"null":
+    if has_error and has_result and envelope.result != Raw(b"null"):
         return Answer(call, None, InternalError(f"the answer to {name} has both a result and an error"))
     try:
         if has_error:
             return Answer(call, None, exception_of(_decode_error(envelope.error)))
         if has_result:
-            return Answer(call, call.method.decode_result.decode(envelope.result), None)
+            return Answer(call, _decode(envelope.result, call.method.result, call.method.decode_result), None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Answer(call, None, InternalError(f"the answer to {name} has not the promised form: {error}"))
     return Answer(call, None, InternalError(f"the answer to {name} has neither a result nor an error"))
@@ -365,6 +375,10 @@ def _read_complaint(error: Raw) -> Complaint:
         return Complaint(exception_of(_decode_error(error)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Complaint(InternalError("an error without an id that cannot be read either"))
+
+
+def _decode(part: Encoded, form: type[Struct], decoder: msgspec.json.Decoder[Any]) -> Any:
+    return decode_message(part, form) if isinstance(part, Packed) else decoder.decode(part)
 
 
 def _unguessable_ids() -> Iterator[str]:
@@ -387,7 +401,7 @@ def decode_params(request: Request | Notification, method: Method) -> Any:
     if isinstance(request, Request) and request.decoded is not None:
         return request.decoded
     try:
-        return method.decode_params.decode(request.params)
+        return _decode(request.params, method.params, method.decode_params)
     except msgspec.ValidationError as error:
         _, _, path = str(error).partition(" - at `")
         data = {"method": method.name, "path": path.rstrip("`") or "$"}

@@ -5,14 +5,18 @@
 """
 
 from enum import Enum
-from typing import Annotated, Any, NewType
+from typing import TYPE_CHECKING, Annotated, Any, NewType
 
+import msgspec
 from msgspec import Meta, Raw, Struct
+
+from stepflow_sdk.packed import Encoded, Packed
 
 __all__ = [
     "BlobId",
     "BlobIdField",
     "BlobType",
+    "CarriedValue",
     "Component",
     "Error",
     "ObservabilityContext",
@@ -21,6 +25,7 @@ __all__ = [
     "Schema",
     "UInt",
     "UInt32",
+    "decode_value",
 ]
 
 DEF_MARK = "x-def"
@@ -56,6 +61,15 @@ RequestId = Annotated[str | Int64, named("RequestId")]
 RawValue = Annotated[Raw, named("Value")]
 """Any JSON value, still encoded: whoever needs it decodes it, once, into the type it wants."""
 
+if TYPE_CHECKING:
+    CarriedValue = Any
+else:
+    CarriedValue = Annotated[Encoded, named("Value")]
+"""A value as `RawValue`, where it may also be in MessagePack: inputs, outputs, and blobs.
+
+Who makes a message may put a Python value there, which is encoded with it; the bytes of a blob as bytes or base64.
+"""
+
 AnyValue = Annotated[Any, named("Value")]
 AnyObject = Annotated[dict[str, Any], Meta(extra_json_schema={"additionalProperties": True})]
 Schema = Annotated[dict[str, Any], named("Schema", additionalProperties=True)]
@@ -84,3 +98,13 @@ class Error(Struct, omit_defaults=True):
     code: Int64
     message: str
     data: AnyValue | None = None
+
+
+def decode_value(value: Encoded) -> Any:
+    """Decode a value of any kind.
+
+    Raises:
+        msgspec.DecodeError: It cannot be read, nor can it when another error of its kind is raised
+            (`UnicodeDecodeError`, `RecursionError`).
+    """
+    return value.decode() if isinstance(value, Packed) else msgspec.json.decode(value)

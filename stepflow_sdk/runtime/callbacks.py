@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from stepflow_sdk.errors import BlobNotFound, InvalidFlow, InvalidParams, InvalidValue, MethodNotFound, NotFound
 from stepflow_sdk.flows import did_you_mean
+from stepflow_sdk.packed import Encoded
 from stepflow_sdk.protocol import METHODS, Notification, ObservabilityContext, Request, decode_params, methods
 from stepflow_sdk.protocol.messages import (
     EvaluateFlowParams,
@@ -26,6 +27,7 @@ from stepflow_sdk.protocol.messages import (
     SubmitBatchResult,
 )
 from stepflow_sdk.protocol.runs import GetRunProtocolParams, RunStatusProtocol, SubmitRunProtocolParams
+from stepflow_sdk.protocol.values import decode_value
 from stepflow_sdk.runtime.engine import Engine, RunOptions
 from stepflow_sdk.runtime.run_status import batch_status, run_status
 from stepflow_sdk.runtime.runs import RunRecord
@@ -60,13 +62,16 @@ class Callbacks:
         }
 
     async def _put_blob(self, params: PutBlobParams) -> PutBlobResult:
-        return PutBlobResult(await self._engine.blobs.put(_decode(params.data, "data"), params.blob_type))
+        data = _decode(params.data, "data")
+        if isinstance(data, bytes):
+            return PutBlobResult(await self._engine.blobs.put_bytes(data))
+        return PutBlobResult(await self._engine.blobs.put(data, params.blob_type))
 
     async def _get_blob(self, params: GetBlobParams) -> GetBlobResult:
         blob = await self._engine.blobs.get(params.blob_id)
         if blob is None:
             raise BlobNotFound(f"there is no blob {params.blob_id[:80]!r}", data={"blob_id": params.blob_id})
-        return GetBlobResult(blob.raw, blob.blob_type)
+        return GetBlobResult(blob.raw if blob.is_json else blob.content, blob.blob_type)
 
     async def _evaluate(self, params: EvaluateFlowParams) -> EvaluateFlowResult:
         flow = await self._engine.flow(params.flow_id)
@@ -206,8 +211,8 @@ def _run_id(ids: ObservabilityContext | None) -> str | None:
     return None if ids is None else ids.run_id
 
 
-def _decode(raw: msgspec.Raw, field: str) -> Any:
+def _decode(raw: Encoded, field: str) -> Any:
     try:
-        return msgspec.json.decode(raw)
+        return decode_value(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidParams(f"{field}: not JSON: {error}", data={"path": f"$.{field}"}) from None

@@ -7,13 +7,14 @@ runs on one asyncio event loop.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from stepflow_sdk.errors import InternalError, RequestTimeout, ResourceUnavailable, WireError
 from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification, Peer, Request
+from stepflow_sdk.protocol.packing import ENCODING, PACKED
 from stepflow_sdk.transports.deadlines import Deadlines
 
 __all__ = ["HIGH_WATER", "Connection", "Handler"]
@@ -49,6 +50,7 @@ class Connection:
             answer does not come the way the call went.
         remote: The network address of the other end; None where there is no network between.
         sends_at_once: Whether frames are handed to ``send`` one by one, without waiting for others to go with them.
+        expect_packed: Called when packed frames may arrive, on transports that can carry them.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Connection:
         calls: MutableMapping[str, "Connection"] | None = None,
         remote: str | None = None,
         sends_at_once: bool = False,
+        expect_packed: Callable[[], None] | None = None,
     ) -> None:
         self.peer = Peer(max_in_flight=max_in_flight)
         self._handler = handler
@@ -68,6 +71,7 @@ class Connection:
         self._on_close = on_close
         self._calls = calls
         self.remote = remote
+        self._expect_packed = expect_packed
         self._loop = asyncio.get_running_loop()
         self._deadlines: Deadlines[Call] = Deadlines(_expire)
         self._sends_at_once = sends_at_once
@@ -169,6 +173,21 @@ class Connection:
         """Tell the other end something."""
         self.peer.notify(method, params)
         self._flush_soon()
+
+    @property
+    def encodings(self) -> Sequence[str]:
+        """The encodings of messages beside JSON that the transport can carry."""
+        return () if self._expect_packed is None else (ENCODING,)
+
+    def expect(self) -> None:
+        """Know that both ends have agreed on the encoding: soon messages arrive in it."""
+        if self._expect_packed is not None:
+            self._expect_packed()
+
+    def switch(self) -> None:
+        """Use the encoding, both ways, from the next message on."""
+        self.flush()
+        self.peer.use(PACKED)
 
     async def call(self, method: Method, params: msgspec.Struct, *, timeout: float | None = None) -> Any:
         """Ask the other end and wait for its answer; a wait that is cancelled or times out is given up.

@@ -1,10 +1,31 @@
-"""Newline-delimited frames: the framing of stdio."""
+"""The framing of stdio: newline-delimited JSON, and packed frames where both ends have agreed on them.
 
-from typing import NamedTuple
+A packed frame is the byte 0xC1, which begins neither JSON nor MessagePack, the length of the rest as four bytes, the
+highest first, and the rest.
+"""
 
-__all__ = ["DEFAULT_MAX_MESSAGE_BYTES", "LineSplitter", "TooLong", "join_lines"]
+import struct
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+__all__ = [
+    "DEFAULT_MAX_MESSAGE_BYTES",
+    "FrameSplitter",
+    "LineSplitter",
+    "TooLong",
+    "is_message",
+    "join_frames",
+    "join_lines",
+]
+
+Frames = list["bytes | bytearray | TooLong"]
 
 DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+_HEAD: Final = struct.Struct(">BI")
+_MARK: Final = b"\xc1"
+
+_OBJECTS: Final = (b"{", b"[")
 
 _START = 2000
 """How much of a line that is too long is kept, in bytes: enough to find its id."""
@@ -27,6 +48,11 @@ class LineSplitter:
         self._max_bytes = max_bytes
         self._buffer = bytearray()
         self._skipping = False
+
+    @property
+    def between_lines(self) -> bool:
+        """Whether what comes next begins a line."""
+        return not self._buffer and not self._skipping
 
     def feed(self, data: bytes) -> list[bytes | bytearray | TooLong]:
         """Return the lines that end in this chunk, without their newlines."""
@@ -71,6 +97,105 @@ class LineSplitter:
             # The buffer itself is the line: nobody copies a large message to hand it on.
             lines.append(self._buffer)
             self._buffer = bytearray()
+
+
+class FrameSplitter:
+    """Cuts a stream of bytes into lines, and once packed frames are expected and the first has come, into these.
+
+    Attributes:
+        feed: Returns the frames that end in a chunk; see `LineSplitter.feed`.
+        finish: Returns what is left at the end of the stream.
+    """
+
+    def __init__(self, max_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._lines = LineSplitter(max_bytes)
+        self.feed: Callable[[bytes], Frames] = self._lines.feed
+        self.finish: Callable[[], Frames] = self._lines.finish
+
+    def expect_packed(self) -> None:
+        """Know that packed frames may follow the next lines."""
+        if self.feed == self._lines.feed:
+            self.feed = self._feed_either
+
+    def _feed_either(self, data: bytes) -> Frames:
+        if self._lines.between_lines and data.startswith(_MARK):
+            start = 0
+        elif (found := data.find(b"\n" + _MARK)) >= 0:
+            start = found + 1
+        else:
+            return self._lines.feed(data)
+        packed = _PackedSplitter(self._max_bytes)
+        self.feed, self.finish = packed.feed, packed.finish
+        return self._lines.feed(data[:start]) + packed.feed(data[start:])
+
+
+class _PackedSplitter:
+    """Cuts a stream of bytes into packed frames; the counterpart of `LineSplitter`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+        self._skipped = 0
+
+    def feed(self, data: bytes) -> Frames:
+        if self._skipped:
+            dropped = min(self._skipped, len(data))
+            self._skipped -= dropped
+            data = data[dropped:]
+        frames: Frames = []
+        if self._buffer:
+            self._buffer += data
+            rest = self._cut(self._buffer, frames)
+            # While a large frame is incomplete nothing is copied but what is new.
+            if rest:
+                self._buffer = self._buffer[rest:]
+        else:
+            self._buffer += data[self._cut(data, frames) :]
+        return frames
+
+    def finish(self) -> Frames:
+        return []
+
+    def _cut(self, data: bytes | bytearray, frames: Frames) -> int:
+        """Add the whole frames, and return where the rest begins."""
+        start = 0
+        while len(data) - start >= _HEAD.size:
+            mark, size = _HEAD.unpack_from(data, start)
+            begin = start + _HEAD.size
+            end = begin + size
+            if mark != _MARK[0]:
+                # Something printed: in UTF-8 that has no such byte, so the next one begins a frame again.
+                found = data.find(_MARK, start)
+                end = len(data) if found < 0 else found
+                frames.append(data[start:end])
+                start = end
+                continue
+            if size > self._max_bytes:
+                if len(data) < min(end, begin + _START):
+                    break
+                frames.append(TooLong(bytes(data[begin : min(end, begin + _START)])))
+                self._skipped = max(0, end - len(data))
+                start = min(end, len(data))
+                continue
+            if end > len(data):
+                break
+            frames.append(data[begin:end])
+            start = end
+        return start
+
+
+def is_message(frame: bytes | bytearray) -> bool:
+    """Whether a frame begins like a message, in JSON or in MessagePack, and not like something printed."""
+    return frame[:1] in _OBJECTS or frame.lstrip()[:1] in _OBJECTS or 0x80 <= frame[0] <= 0x8F
+
+
+def join_frames(frames: list[bytes]) -> bytes:
+    """Return frames as the bytes of one write: JSON, each a line, or packed frames."""
+    # A map in MessagePack, and nothing in JSON, begins with a byte above 127. All frames of a write are of one kind.
+    if frames[0][0] < 0x80:
+        return join_lines(frames)
+    return b"".join([part for frame in frames for part in (_HEAD.pack(_MARK[0], len(frame)), frame)])
 
 
 def join_lines(frames: list[bytes]) -> bytes:

@@ -7,7 +7,7 @@ from typing import cast
 import anyio
 
 from stepflow_sdk.transports.children import Child
-from stepflow_sdk.transports.framing import LineSplitter, TooLong
+from stepflow_sdk.transports.framing import FrameSplitter, TooLong, is_message
 
 __all__ = ["STOP_GRACE", "LineProcess"]
 
@@ -38,7 +38,7 @@ class LineProcess(Child):
     def __init__(self, name: str, max_message_bytes: int) -> None:
         super().__init__(name)
         self.max_message_bytes = max_message_bytes
-        self._lines = LineSplitter(max_message_bytes)
+        self._frames = FrameSplitter(max_message_bytes)
         self._stdin: asyncio.WriteTransport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -120,13 +120,13 @@ class LineProcess(Child):
         if fd == 2:
             self._stderr.feed(data)
         elif not self.closed:
-            self._take(self._lines.feed(data))
+            self._take(self._frames.feed(data))
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
         """Called by the event loop: a stream has ended."""
         self._ended_streams.add(fd)
         if fd == 1 and not self.closed:
-            self._take(self._lines.finish())
+            self._take(self._frames.finish())
         if fd == 2:
             self._stderr.finish()
         if fd == 0:
@@ -143,10 +143,11 @@ class LineProcess(Child):
         for line in lines:
             if isinstance(line, TooLong):
                 self.refuse(line)
-            elif line[:1] in (b"{", b"[") or line.lstrip()[:1] in (b"{", b"["):
-                messages.append(line)
             elif line.strip():
-                self.note_noise(line)
+                if is_message(line):
+                    messages.append(line)
+                else:
+                    self.note_noise(line)
         if messages:
             self.received(messages)
 

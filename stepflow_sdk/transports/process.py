@@ -11,7 +11,7 @@ import anyio
 from stepflow_sdk.errors import InvalidRequest
 from stepflow_sdk.transports.children import Child, spawn
 from stepflow_sdk.transports.connection import Connection, Handler
-from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, TooLong, join_lines
+from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, TooLong, join_frames
 from stepflow_sdk.transports.line_process import STOP_GRACE, LineProcess
 
 __all__ = ["ServerProcess", "open_process"]
@@ -66,7 +66,7 @@ class ServerProcess(LineProcess):
 
     def __init__(self, handler: Handler, name: str, max_message_bytes: int) -> None:
         super().__init__(name, max_message_bytes)
-        self.connection = Connection(handler, self._send)
+        self.connection = Connection(handler, self._send, expect_packed=self._frames.expect_packed)
 
     @property
     def closed(self) -> bool:
@@ -92,7 +92,7 @@ class ServerProcess(LineProcess):
         self.connection.close(reason)
 
     def _send(self, frames: list[bytes]) -> None:
-        self.write(join_lines(frames))
+        self.write(join_frames(frames))
 
     async def stop(self, grace: float = STOP_GRACE) -> None:
         """End the conversation and the server; see `open_process`."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stepflow_sdk.errors import InvalidRequest
 from stepflow_sdk.transports.connection import Connection, Handler
-from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, LineSplitter, TooLong, join_lines
+from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, FrameSplitter, TooLong, join_frames
 from stepflow_sdk.transports.pipes import Reader, Writer, open_reader, open_writer
 
 __all__ = ["StdioTransport", "WireDescriptors", "take_wire"]
@@ -81,11 +81,13 @@ class StdioTransport:
         max_in_flight: int = 10_000,
         ended: Callable[[], None],
     ) -> None:
-        self.connection = Connection(handler, self._send, max_in_flight=max_in_flight)
+        self._frames = FrameSplitter(max_message_bytes)
+        self.connection = Connection(
+            handler, self._send, max_in_flight=max_in_flight, expect_packed=self._frames.expect_packed
+        )
         self._ended = ended
         self._wire = wire
         self._max_message_bytes = max_message_bytes
-        self._lines = LineSplitter(max_message_bytes)
         self._reader: Reader | None = None
         self._writer: Writer | None = None
 
@@ -108,7 +110,7 @@ class StdioTransport:
             await self._writer.finish(timeout)
 
     def _received(self, data: bytes) -> None:
-        self._take(self._lines.feed(data))
+        self._take(self._frames.feed(data))
 
     def _take(self, lines: list[bytes | bytearray | TooLong]) -> None:
         if TooLong not in map(type, lines):
@@ -123,7 +125,7 @@ class StdioTransport:
                 self.connection.receive([line])
 
     def _input_ended(self) -> None:
-        self._take(self._lines.finish())
+        self._take(self._frames.finish())
         self.connection.end_input("the runtime closed the connection")
         self._ended()
 
@@ -134,7 +136,7 @@ class StdioTransport:
 
     def _send(self, frames: list[bytes]) -> None:
         if self._writer is not None:
-            self._writer.write(join_lines(frames))
+            self._writer.write(join_frames(frames))
 
     def _pause(self) -> None:
         self.connection.writer_full(True)

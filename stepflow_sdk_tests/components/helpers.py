@@ -23,7 +23,14 @@ def run(
 ) -> Any:
     """Call a component with a JSON value and return its output as one."""
     call = spec.bind(json.dumps(value).encode(), path_params or {}, inject or {})
-    return json.loads(spec.encode(call()))
+    return json.loads(json_of(spec, call()))
+
+
+def json_of(spec: ComponentSpec, output: Any) -> bytes:
+    """Return an output as JSON."""
+    text = spec.encode(output)
+    assert isinstance(text, bytes)
+    return text
 
 
 def problems(error: BaseException) -> list[str]:

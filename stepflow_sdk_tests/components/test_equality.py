@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from stepflow_sdk.components import ComponentSpec, Router
 from stepflow_sdk.errors import ComponentError, DefinitionError, InvalidInput
 
-from .helpers import whole
+from .helpers import json_of, whole
 from .types import types, values
 
 _SETTINGS = settings(
@@ -39,7 +39,7 @@ def _registered(served: Any) -> ComponentSpec:
 
 def _encoded(spec: ComponentSpec, output: Any) -> bytes | str:
     try:
-        return spec.encode(output)
+        return json_of(spec, output)
     except ComponentError as error:
         return str(error)
 

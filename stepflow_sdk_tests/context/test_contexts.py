@@ -27,7 +27,7 @@ from stepflow_sdk import (
 )
 from stepflow_sdk.protocol import Notification, Request, exception_of, methods
 from stepflow_sdk.protocol.messages import ComponentExecuteParams, InitializeParams
-from stepflow_sdk.protocol.values import ObservabilityContext
+from stepflow_sdk.protocol.values import ObservabilityContext, decode_value
 from stepflow_sdk.transports import Connection
 
 IDS = ObservabilityContext(run_id="run-1", flow_id=BlobId("f" * 64), step_id="step-1")
@@ -42,7 +42,7 @@ class ScriptedRuntime:
         self.asked: list[tuple[str, Any]] = []
 
     def request(self, connection: Connection, request: Request) -> None:
-        params = msgspec.json.decode(request.params)
+        params = decode_value(request.params)
         self.asked.append((request.method, params))
         answer = self.answers.get(request.method)
         if answer is None:

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from stepflow_sdk import errors
 from stepflow_sdk.protocol import Notification, Request, methods
 from stepflow_sdk.protocol.messages import GetBlobParams, Initialized
-from stepflow_sdk.protocol.values import BlobId
+from stepflow_sdk.protocol.values import BlobId, decode_value
 from stepflow_sdk.transports import Connection
 from stepflow_sdk.transports.memory import connect
 
@@ -51,7 +50,7 @@ async def settle() -> None:
 
 def answer(pair: tuple[Connection, Request]) -> None:
     connection, request = pair
-    connection.reply(request, {"data": msgspec.json.decode(request.params)["blob_id"], "blob_type": "data"})
+    connection.reply(request, {"data": decode_value(request.params)["blob_id"], "blob_type": "data"})
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,5 +1,6 @@
 """A server over HTTP as `RemotePlugin` sees it: one conversation, of as many exchanges as there are calls."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -80,6 +81,17 @@ class HttpLink:
             raise ServerLost(f"{self._client.url}: {error.message}") from None
         except ServerLost as error:
             raise await self._explained(error) from None
+
+    @property
+    def encodings(self) -> Sequence[str]:
+        """See `Conversation.encodings`: there is JSON and nothing else."""
+        return ()
+
+    def expect(self) -> None:
+        """See `Conversation.expect`."""
+
+    def switch(self) -> None:
+        """See `Conversation.switch`."""
 
     def notify(self, method: str, params: msgspec.Struct) -> None:
         """Tell the server something, with the next `drain`."""

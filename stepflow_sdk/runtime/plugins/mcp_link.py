@@ -1,6 +1,6 @@
 """An MCP server as `RemotePlugin` sees it: a component server whose components are the server's tools."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -134,6 +134,17 @@ class McpLink:
         """Whether the server must be reached again."""
         return self._handler.ended.is_set()
 
+    @property
+    def encodings(self) -> Sequence[str]:
+        """See `Conversation.encodings`: there is JSON and nothing else."""
+        return ()
+
+    def expect(self) -> None:
+        """See `Conversation.expect`."""
+
+    def switch(self) -> None:
+        """See `Conversation.switch`."""
+
     def notify(self, method: str, params: msgspec.Struct) -> None:
         """See `Conversation.notify`: what there is to tell, the session tells by itself."""
 
@@ -182,7 +193,7 @@ class McpLink:
         from mcp.types import CallToolRequestParams, CallToolResult
 
         tool = params.component.rpartition("/")[2]
-        arguments = _decode(params.input)
+        arguments = params.input
         if arguments is not None and not is_object(arguments):
             problem = {"path": "$", "message": f"expected an object, not {describe(arguments)}"}
             message = f"the arguments of the tool {tool!r} are an object, not {describe(arguments)}"

@@ -3,16 +3,23 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import anyio
 import msgspec
 from anyio.abc import TaskStatus
-from msgspec import Raw
 
-from stepflow_sdk.errors import RequestTimeout, ResourceUnavailable, ServerLost, SkipStep, StepflowError, WireError
+from stepflow_sdk.errors import (
+    InternalError,
+    RequestTimeout,
+    ResourceUnavailable,
+    ServerLost,
+    SkipStep,
+    StepflowError,
+    WireError,
+)
 from stepflow_sdk.protocol import Method, methods
 from stepflow_sdk.protocol.dialects import PROTOCOL_VERSION
 from stepflow_sdk.protocol.failures import sole_cause
@@ -25,6 +32,7 @@ from stepflow_sdk.protocol.messages import (
     Initialized,
     InitializeParams,
 )
+from stepflow_sdk.protocol.values import decode_value
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, ServerHandler
 from stepflow_sdk.transports.children import Child
 
@@ -49,9 +57,6 @@ _END_SECONDS = 10.0
 _FIRST_DELAY = 0.1
 
 _log = logging.getLogger("stepflow_sdk.runtime")
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
-_null = b"null"
 
 
 class Conversation(Protocol):
@@ -60,6 +65,19 @@ class Conversation(Protocol):
     @property
     def closed(self) -> bool:
         """Whether it is over."""
+        ...
+
+    @property
+    def encodings(self) -> Sequence[str]:
+        """See `Connection.encodings`."""
+        ...
+
+    def expect(self) -> None:
+        """See `Connection.expect`."""
+        ...
+
+    def switch(self) -> None:
+        """See `Connection.switch`."""
         ...
 
     async def call(self, method: Method, params: msgspec.Struct, *, timeout: float | None = None) -> Any:
@@ -170,7 +188,7 @@ class RemotePlugin:
         if link is None or link.connection.closed:
             link = await self._reach()
         await link.drain()
-        params = ComponentExecuteParams(call.component, Raw(_encode(call.input)), call.attempt, call.ids)
+        params = ComponentExecuteParams(call.component, call.input, call.attempt, call.ids)
         try:
             result: ComponentExecuteResult = await link.connection.call(
                 methods.EXECUTE, params, timeout=self._step_timeout
@@ -187,7 +205,10 @@ class RemotePlugin:
             raise
         if result.skipped:
             raise SkipStep(result.skipped if isinstance(result.skipped, str) else None)
-        return _decode(result.output or _null)
+        try:
+            return decode_value(result.output)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InternalError(f"the output of {call.component} cannot be read: {error}") from None
 
     async def list_components(self) -> list[ComponentInfo]:
         """See `Plugin.list_components`."""
@@ -305,7 +326,9 @@ class RemotePlugin:
 
     async def _shake_hands(self, link: Link) -> None:
         connection = link.connection
-        params = InitializeParams(PROTOCOL_VERSION)
+        offered = connection.encodings
+        capabilities = {"encodings": list(offered)} if offered else None
+        params = InitializeParams(PROTOCOL_VERSION, capabilities=capabilities)
         try:
             result = await connection.call(methods.INITIALIZE, params, timeout=self._handshake_timeout)
         except ResourceUnavailable as error:
@@ -323,7 +346,14 @@ class RemotePlugin:
             message = f"plugin {self.name!r} speaks version {result.server_protocol_version} of the protocol"
             message = f"{message}, the runtime version {PROTOCOL_VERSION}; {link.describe_end()}"
             raise ServerLost(message, flow_code=-32303)
+        if result.encoding is not None and result.encoding not in offered:
+            message = f"plugin {self.name!r} wants to speak {result.encoding!r}, which it was not offered"
+            raise ServerLost(f"{message}; {link.describe_end()}", flow_code=-32303)
+        if result.encoding is not None:
+            connection.expect()
         connection.notify(methods.INITIALIZED, Initialized())
+        if result.encoding is not None:
+            connection.switch()
         await link.drain()
 
     def _start_failure(self, error: BaseException) -> ServerLost:

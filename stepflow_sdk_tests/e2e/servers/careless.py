@@ -194,6 +194,22 @@ def call_back_thread(value: Any, ctx: BlockingContext) -> Any:
     return [blob_id, ctx.get_blob(blob_id)]
 
 
+@server.component("call/back/bytes")
+async def call_back_bytes(size: int, ctx: StepflowContext) -> int:
+    blob_id = await ctx.put_blob(bytes(size), "binary")
+    return len(await ctx.get_blob(blob_id, type=bytes))
+
+
+@server.component("keep/bytes")
+async def keep_bytes(size: int, ctx: StepflowContext) -> str:
+    return await ctx.put_blob(bytes(size), "binary")
+
+
+@server.component
+async def length(blob_id: str, ctx: StepflowContext) -> int:
+    return len(await ctx.get_blob(blob_id, type=bytes))
+
+
 @server.component
 async def log(text: str, ctx: StepflowContext) -> None:
     ctx.log.warning("%s", text)
