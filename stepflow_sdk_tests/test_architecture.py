@@ -178,6 +178,7 @@ def test_every_error_is_public() -> None:
     assert set(errors.__all__) <= set(stepflow_sdk.__all__)
 
 
+@pytest.mark.promise("S15")
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys; before = set(sys.modules); import stepflow_sdk; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -70,6 +70,9 @@ async def open_writer(
         loop = asyncio.get_running_loop()
         file = os.fdopen(descriptor, "wb", buffering=0)
         _, writer = await loop.connect_write_pipe(lambda: _PolledWriter(pause, resume, lost), file)
+        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            # Whatever can be read from a writing end is its end to asyncio; on one socket for both these are requests.
+            loop.remove_reader(descriptor)
         return writer
     return _ThreadWriter(descriptor, pause, resume, lost)
 

@@ -136,6 +136,7 @@ def test_the_address_of_a_caller_may_be_its_own_or_an_allowed_one(url: str, call
         ("", None),
     ],
 )
+@pytest.mark.promise("S14")
 def test_a_caller_cannot_have_the_server_call_elsewhere(url: str, caller: str | None) -> None:
     with pytest.raises(AccessDenied):
         check_blob_url(url, caller, frozenset({"blobs.example"}))

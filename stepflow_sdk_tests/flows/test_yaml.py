@@ -155,6 +155,7 @@ def _alias_tower() -> str:
     ],
     ids=lambda value: str(value)[:30],
 )
+@pytest.mark.promise("S10")
 def test_bad_yaml_gets_one_error_with_its_line(text: str, line: int | None, problem: str) -> None:
     with pytest.raises(InvalidDocument) as caught:
         parse_yaml(text, file="f.yaml")
@@ -182,6 +183,7 @@ def test_a_string_written_as_yaml_stays_a_string(text: str) -> None:
 
 @given(st.binary(max_size=40) | st.text(alphabet="ab:-&*![]{}'\"|>?#% \n\t01", max_size=40).map(str.encode))
 @settings(max_examples=400, deadline=None)
+@pytest.mark.promise("S10")
 def test_any_bytes_are_yaml_or_refused(text: bytes) -> None:
     try:
         value = parse_yaml(text).value

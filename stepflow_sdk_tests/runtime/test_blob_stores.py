@@ -133,6 +133,7 @@ async def test_a_blob_that_breaks_off_is_not_there(store: BlobStore) -> None:
 
 
 @pytest.mark.parametrize("size", [10, 3 * CHUNK_BYTES])
+@pytest.mark.promise("D6")
 async def test_a_changed_blob_is_never_given_out(tmp_path: Path, size: int) -> None:
     path = tmp_path / "state.db"
     state = await SqliteState.open(path)

@@ -98,12 +98,14 @@ async def test_a_pipe_is_no_file_and_nobody_waits_for_a_writer(here: Path, local
 @pytest.mark.parametrize(
     "path", ["../here-too/secret.txt", "sub/../../here-too/secret.txt", "{parent}/here-too/secret.txt", "..", "/"]
 )
+@pytest.mark.promise("S9")
 async def test_a_file_outside_of_the_working_directory_is_refused(here: Path, local: LocalRuntime, path: str) -> None:
     with pytest.raises(AccessDenied, match=r"outside of the working directory.*`builtin: {loadFileFrom"):
         await load(local, path.format(parent=here.parent))
 
 
 @POSIX
+@pytest.mark.promise("S9")
 async def test_a_link_does_not_lead_out_of_the_working_directory(here: Path, local: LocalRuntime) -> None:
     (here / "link.txt").symlink_to(here.parent / "here-too" / "secret.txt")
     (here / "folder").symlink_to(here.parent / "here-too")

@@ -51,12 +51,14 @@ def test_variables_are_filled_in(text: str, value: str) -> None:
         ("${NO:" * 50, "nested deeper"),
     ],
 )
+@pytest.mark.promise("S11")
 def test_what_cannot_be_filled_in_is_refused_with_the_reason(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         substitute(text, ENVIRON)
 
 
 @given(st.text())
+@pytest.mark.promise("S11")
 def test_any_text_is_filled_in_or_refused(text: str) -> None:
     try:
         substitute(text, ENVIRON)
@@ -69,6 +71,7 @@ def test_an_escaped_text_is_itself(text: str) -> None:
     assert substitute(text.replace("$", "\\$").replace("\\\\$", "\\\\$"), {}) == text
 
 
+@pytest.mark.promise("S12")
 def test_a_server_gets_what_programs_need_and_no_secrets() -> None:
     ours = {"PATH": "/bin", "HOME": "/home/me", "LC_ALL": "C", "OPENAI_API_KEY": "secret", "AWS_TOKEN": "secret"}
     child = child_environment({"MINE": "1", "HOME": "/elsewhere"}, environ=ours)

@@ -13,11 +13,13 @@ def _check(history: History) -> None:
     assert history.again > 0
 
 
+@pytest.mark.promise("D1", "D2")
 def test_a_killed_runtime_loses_nothing(tmp_path: Path) -> None:
     _check(kill_often(tmp_path, kills=4, seed=5, runs=8))
 
 
 @pytest.mark.slow
+@pytest.mark.promise("D1", "D2")
 def test_a_runtime_killed_often_loses_nothing(tmp_path: Path) -> None:
     history = kill_often(tmp_path, kills=25, seed=7)
     print(*history.lines(), sep="\n")

@@ -67,6 +67,7 @@ async def held(tmp_path: Path) -> AsyncGenerator[tuple[Path, Callable[[], Any]],
 
 
 @pytest.mark.parametrize("way", ["stdio", "mcp"])
+@pytest.mark.promise("D3", "D4")
 async def test_a_server_that_hangs_is_killed_with_its_children_and_the_next_call_gets_a_new_one(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +260,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.promise("D4", "R9")
 async def test_no_server_and_no_child_of_one_outlives_a_runtime_that_is_killed(way: str, tmp_path: Path) -> None:
     # What the runtime forked, as multiprocessing does, is not a server, and keeps none alive.
     async with held(tmp_path) as (pipe, let_go):
@@ -289,6 +291,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.promise("D4")
 def test_nothing_is_left_of_what_a_runtime_started() -> None:
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", NO_CHILDREN], capture_output=True, text=True, check=False

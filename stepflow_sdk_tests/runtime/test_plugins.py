@@ -30,6 +30,7 @@ async def stdio() -> AsyncGenerator[LocalRuntime, None]:
 
 
 @pytest.mark.parametrize(("code", "how"), [(3, "ended with exit code 3"), (None, "was ended by SIGKILL")])
+@pytest.mark.promise("D3")
 async def test_a_step_whose_server_dies_fails_with_exit_code_and_last_words(code: int | None, how: str) -> None:
     async with LocalRuntime(COMMAND, retry=RetryPolicy(0)) as runtime:
         outcome = await runtime.run(DIE, {"code": code})
@@ -47,6 +48,7 @@ async def test_a_server_that_died_is_started_again_for_the_next_step(stdio: Loca
         assert await stdio.execute("/add", {"a": 1, "b": 1}) == 2
 
 
+@pytest.mark.promise("D3")
 async def test_every_step_in_flight_in_a_dead_server_fails_and_others_go_on(stdio: LocalRuntime) -> None:
     steps = [
         {"id": "hangs", "component": "/wait_forever", "onError": {"action": "useDefault", "defaultValue": "freed"}},
@@ -57,6 +59,7 @@ async def test_every_step_in_flight_in_a_dead_server_fails_and_others_go_on(stdi
     assert outcome.unwrap() == [None, "freed"]
 
 
+@pytest.mark.promise("D3")
 async def test_a_server_that_always_dies_is_given_up_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_FIRST_DELAY", 0.0)
     seconds = 0.0

@@ -68,6 +68,7 @@ async def _interrupted(path: Path, document: dict[str, Any], *inputs: Any, at: s
         return crash_image(path), run_id
 
 
+@pytest.mark.promise("D2")
 async def test_a_finished_step_does_not_run_again_and_one_under_way_does_as_the_next_attempt(tmp_path: Path) -> None:
     image, run_id = await _interrupted(tmp_path / "state.db", chain(4), "x", at="s2")
     async with LocalRuntime(gate := Gate(), state=image) as runtime:
@@ -254,6 +255,7 @@ async def test_inputs_that_break_off_leave_no_run(tmp_path: Path) -> None:
         assert await runtime.resume() == []
 
 
+@pytest.mark.promise("D1", "D2")
 async def test_a_run_whose_inputs_were_being_stored_at_the_crash_was_never_accepted(tmp_path: Path) -> None:
     state = tmp_path / "state.db"
     images: list[Path] = []
@@ -420,6 +422,7 @@ outcomes = st.sampled_from([None, False, 0, 1, "x", [1], Failure(1, "no")])
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(outcomes, min_size=5, max_size=5), st.integers(0, 31), st.randoms(use_true_random=False))
+@pytest.mark.promise("D8")
 def test_what_an_item_does_next_depends_on_stored_outcomes_alone(values: list[Any], stored: int, random: Any) -> None:
     plan = make_plan(load_flow(LAZY))
     given_ends = dict(zip("abcde", values, strict=True))
@@ -448,6 +451,7 @@ def test_what_an_item_does_next_depends_on_stored_outcomes_alone(values: list[An
     assert called_again == called - set(known)
 
 
+@pytest.mark.promise("D8")
 def test_every_order_of_ends_comes_to_the_same_outcome() -> None:
     plan = make_plan(load_flow(LAZY))
     seen = set()

@@ -57,6 +57,7 @@ def _holder(path: Path) -> "subprocess.Popen[str]":
 # ---- one process at a time --------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("D7")
 async def test_a_second_process_is_told_who_the_first_one_is_and_can_wait_for_it(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with _holder(path) as holder:
@@ -81,6 +82,7 @@ async def test_a_file_is_opened_once_in_a_process_too(tmp_path: Path) -> None:
     await (await SqliteState.open(tmp_path / "state.db")).close()
 
 
+@pytest.mark.promise("D7")
 async def test_who_was_taken_over_writes_nothing_more(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     stale = await SqliteState.open(path)
@@ -117,6 +119,7 @@ async def test_network_file_systems_are_refused(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such modes")
+@pytest.mark.promise("S13")
 async def test_only_the_owner_can_read_a_state_file(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     async with LocalRuntime(state=path) as runtime:
@@ -158,6 +161,7 @@ async def test_a_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
         await SqliteState.open(tmp_path / "folder")
 
 
+@pytest.mark.promise("D9")
 async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     await _filled(path)
@@ -167,6 +171,7 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     await _refused(path, StateError, f"is of version {schema.VERSION + 1}")
 
 
+@pytest.mark.promise("D6")
 async def test_a_file_that_has_become_empty_is_not_opened_as_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     async with LocalRuntime(Scripted(work=_work), state=path) as runtime:
@@ -196,6 +201,7 @@ def _make_version_0(path: Path) -> None:
 UPGRADE = ("CREATE INDEX runs_by_parent ON runs (parent_run_id, key) WHERE parent_run_id IS NOT NULL",)
 
 
+@pytest.mark.promise("D9")
 async def test_an_older_version_is_brought_up_to_date_after_a_backup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +220,7 @@ async def test_an_older_version_is_brought_up_to_date_after_a_backup(
     backup.close()
 
 
+@pytest.mark.promise("D9")
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +282,7 @@ async def _sweep(tmp_path: Path, cases: int, seed: int) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.promise("D6")
 async def test_a_damaged_file_never_gives_a_wrong_answer(tmp_path: Path) -> None:
     counts = await _sweep(tmp_path, 60, 1)
     assert counts["told"] > 10
@@ -387,6 +395,7 @@ async def _fill(disk: Path) -> Path:
     return ballast
 
 
+@pytest.mark.promise("D5")
 async def test_a_full_disk_refuses_new_runs_and_is_used_again_when_there_is_space(small_disk: Path) -> None:
     state = await SqliteState.open(small_disk / "state.db")
     await state.runs.create(RunRecord("first", "f", None, None, 0.0), ["x" * 1000])
@@ -404,6 +413,7 @@ async def test_a_full_disk_refuses_new_runs_and_is_used_again_when_there_is_spac
     await state.close()
 
 
+@pytest.mark.promise("D5")
 async def test_a_run_goes_on_by_itself_when_there_is_space_again(small_disk: Path) -> None:
     blocked = anyio.Event()
     go_on = anyio.Event()
@@ -526,6 +536,7 @@ class _Failing:
         return getattr(self.connection, name)
 
 
+@pytest.mark.promise("D5")
 async def test_nothing_more_is_written_when_the_disk_could_not_flush(tmp_path: Path) -> None:
     state = await SqliteState.open(tmp_path / "state.db")
     await state.runs.create(RunRecord("first", "f", None, None, 0.0), [1])
@@ -578,6 +589,7 @@ async def _replay_log(tmp_path: Path, step: int) -> int:
     return done
 
 
+@pytest.mark.promise("D1", "D2")
 async def test_every_beginning_of_the_log_is_a_state_from_which_the_run_ends(tmp_path: Path) -> None:
     assert await _replay_log(tmp_path, _FRAME) > 10
 
@@ -590,6 +602,7 @@ async def test_the_log_may_be_cut_anywhere(tmp_path: Path) -> None:
 # ---- growth -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("D10")
 async def test_runs_that_have_ended_are_forgotten_with_the_blobs_that_nothing_names(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     async with LocalRuntime(Scripted(work=_work), state=path) as runtime:

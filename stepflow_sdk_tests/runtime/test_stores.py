@@ -62,6 +62,7 @@ async def test_the_run_store_has_what_happened() -> None:
     assert isinstance(failed.outcome, Failure)
 
 
+@pytest.mark.promise("D1")
 async def test_a_result_is_stored_before_a_dependant_starts() -> None:
     story: list[str] = []
 
