@@ -61,10 +61,12 @@ def kill_often(folder: Path, *, kills: int = 0, seconds: float = 0.0, seed: int 
         with subprocess.Popen(
             [sys.executable, str(PROGRAM), str(state), str(log), str(generation), str(runs)]
         ) as process:
-            _wait_until_opened(process, log, generation)
+            # Every other time while steps are under way for sure; else now and then before anything has happened,
+            # mostly in the middle, at times when all is done.
+            sure = generation % 2 == 0
+            _wait_until_told(process, log, generation, "call" if sure else "opened")
             with contextlib.suppress(subprocess.TimeoutExpired):
-                # Now and then before anything has happened, mostly in the middle, at times when all is done.
-                process.wait(moments.random() ** 2 * 0.4)
+                process.wait(moments.random() * 0.01 if sure else moments.random() ** 2 * 0.4)
             process.kill()
         history.kills += 1
         stored |= _finished_steps(state)
@@ -79,9 +81,9 @@ def _lines(log: Path) -> list[list[Any]]:
     return [json.loads(line) for line in log.read_bytes().splitlines()] if log.exists() else []
 
 
-def _wait_until_opened(process: "subprocess.Popen[bytes]", log: Path, generation: int) -> None:
+def _wait_until_told(process: "subprocess.Popen[bytes]", log: Path, generation: int, word: str) -> None:
     while process.poll() is None:
-        if log.exists() and f'[{generation}, "opened"'.encode() in log.read_bytes():
+        if log.exists() and f'[{generation}, "{word}"'.encode() in log.read_bytes():
             return
         time.sleep(0.002)
 
