@@ -26,6 +26,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--transport", choices=["stdio", "http"], help="both by default")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each server (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="everything once, and small: to see that it works")
+    parser.add_argument("--server", action="append", metavar="NAME", help="only this one; may be repeated")
     parser.add_argument("--no-peers", action="store_true", help="only our server and the floors")
     parser.add_argument("--growth", action="store_true", help="measure how the cost of our server and runtime grows")
     parser.add_argument("--series", action="append", choices=list(SERIES), help="of --growth; may be repeated")
@@ -78,7 +79,7 @@ def measured(options: argparse.Namespace) -> Iterator[Row]:
     """The rows that are asked for; each is printed when it is there, for a whole run takes long."""
     chosen = [workload for workload in WORKLOADS if workload.name in (options.workload or NAMES)]
     for transport in ([options.transport] if options.transport else ["stdio", "http"]) if chosen else ():
-        present = list(installed(transport, options.no_peers))
+        present = list(installed(transport, [OURS, FLOOR] if options.no_peers else options.server))
         names = [subject.name for subject in present]
         say([report.head(names)])
         for workload in chosen:
@@ -88,10 +89,10 @@ def measured(options: argparse.Namespace) -> Iterator[Row]:
             yield row
 
 
-def installed(transport: str, no_peers: bool) -> Iterator[Subject]:
+def installed(transport: str, names: Sequence[str] | None) -> Iterator[Subject]:
     """Those servers that can be had here; what is missing is said, and left out."""
     for subject in subjects(transport):
-        if no_peers and subject.name not in {OURS, FLOOR}:
+        if names and subject.name not in names:
             continue
         try:
             subject.install()

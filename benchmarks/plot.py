@@ -22,7 +22,7 @@ COLOURS = {
 }
 CURVES = ("#1565c0", "#ef6c00", "#2e7d32", "#c62828", "#6a1b9a", "#00838f", "#9e9d24", "#4e342e")
 WIDTH = 900
-LEFT = 330
+LEFT = 390
 BAR = 11
 UNITS = {"cpu_us": ("µs", 1.0), "seconds": ("ms", 1e3), "start_ms": ("ms", 1.0), "peak_mb": ("MB", 1.0)}
 
