@@ -22,6 +22,7 @@ from stepflow_sdk_tests.reliability.http_cases import (
     KNOWN,
     REFUSED,
     SERVED,
+    SMUGGLED,
     SMUGGLING,
     Raw,
     head,
@@ -103,6 +104,23 @@ def test_a_request_that_means_two_things_is_refused_and_its_connection_closed(we
     assert status_of(answer) in raw.statuses
     assert b"healthy" not in answer
     assert answer.count(b"HTTP/1.1 ") == 1
+    still_serves(web)
+
+
+@pytest.mark.promise("S6")
+@pytest.mark.parametrize("to", ["h2c", "websocket", "TLS/1.0, HTTP/1.1", "x"])
+def test_the_body_of_a_request_that_asks_for_an_upgrade_is_not_the_next_request(
+    web: Web, to: str, request: pytest.FixtureRequest
+) -> None:
+    more = ["connection: upgrade", f"upgrade: {to}", f"content-length: {len(SMUGGLED)}"]
+    with connect(web) as connection:
+        send(connection, head(*more))
+        # httptools has its answer ready here, and h11 waits for the body.
+        answer = one_answer(connection) if request.node.callspec.params["web"] == "httptools" else b""
+        send(connection, SMUGGLED + post(b"{", "connection: close"))
+        answer += everything(connection)
+    assert status_of(answer) == 400
+    assert b"healthy" not in answer
     still_serves(web)
 
 

@@ -86,7 +86,7 @@ def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, hea
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
     config.load()
-    config.http_protocol_class = _with_head_limits(config.http_protocol_class, head_timeout)
+    config.http_protocol_class = _with_head_limits(_closing_at_upgrades(config.http_protocol_class), head_timeout)
     return Server(config)
 
 
@@ -136,6 +136,27 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
                 self.transport.close()
 
     return Limited
+
+
+def _closing_at_upgrades(base: Any) -> Any:
+    """Return uvicorn's protocol class for httptools, made to read no further behind a request for an upgrade.
+
+    httptools takes what comes after its head for another protocol, also where that is the body; the next bytes would be
+    read as a request, which is how one is smuggled past a proxy.
+    """
+
+    class Closing(base):  # type: ignore[misc]  # which class it is depends on what is installed
+        _is_deaf = False
+
+        def data_received(self, data: bytes) -> None:
+            if not self._is_deaf:
+                base.data_received(self, data)
+
+        def _unsupported_upgrade_warning(self) -> None:
+            self._is_deaf = True
+            self.cycle.keep_alive = False
+
+    return Closing if hasattr(base, "on_message_begin") else base
 
 
 def parent_is_gone(parent: int) -> bool:
