@@ -1,13 +1,13 @@
 """Parsing of arguments: errors are one line, with the nearest name."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 
 from stepflow_sdk.errors import StepflowError
 
-__all__ = ["PROGRAM", "Options", "Parser", "UsageError", "add_target"]
+__all__ = ["PROGRAM", "Options", "Parser", "UsageError", "add_target", "number", "whole_number"]
 
 PROGRAM: Final = "stepflow-sdk"
 
@@ -82,6 +82,40 @@ class Parser(argparse.ArgumentParser):
         close = get_close_matches(word.partition("=")[0], flags, n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]}?" if close else ""
         return f"unknown option {word.partition('=')[0][:60]}{hint}"
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The reader of an option that is a whole number within bounds, which its errors tell."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"a whole number {_range(least, most)} is wanted, not {text[:40]!r}")
+        return value
+
+    return read
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """The reader of an option that is a number within bounds, which its errors tell."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"a number {_range(least, most)} is wanted, not {text[:40]!r}")
+        return value
+
+    return read
+
+
+def _range(least: float, most: float | None) -> str:
+    return f"from {least:g} up" if most is None else f"from {least:g} to {most:.15g}"
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import socket
 
-from stepflow_sdk.cli.arguments import Options, Parser, UsageError
+from stepflow_sdk.cli.arguments import Options, Parser, UsageError, whole_number
 from stepflow_sdk.cli.output import say
 from stepflow_sdk.transports.http.policy import HttpPolicy
 from stepflow_sdk.transports.http.serving import bind, is_loopback
@@ -20,7 +20,7 @@ def add_http(parser: Parser, port: int) -> None:
         "-p",
         "--port",
         metavar="N",
-        type=_port,
+        type=whole_number(0, 65535),
         default=port,
         help="the port, 0 for any free one (default: %(default)s)",
     )
@@ -72,10 +72,3 @@ def open_listener(options: Options) -> socket.socket:
         where = f"{options.host}, port {options.port}"
         said = error.strerror or error
         raise UsageError(f"cannot listen on {where}: {said}; choose others with --host and --port") from None
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError(text)
-    return port

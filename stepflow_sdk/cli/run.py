@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from stepflow_sdk.cli.arguments import PROGRAM, Options, Parser, UsageError, add_target
+from stepflow_sdk.cli.arguments import PROGRAM, Options, Parser, UsageError, add_target, whole_number
 from stepflow_sdk.cli.batch_progress import BatchProgress
 from stepflow_sdk.cli.engines import add_engine, make_engine
 from stepflow_sdk.cli.inputs import add_input, add_value, given, read_input, read_object
@@ -65,7 +65,9 @@ def add_given(parser: Parser) -> None:
     group.add_argument(
         "--output", metavar="FILE", help="where the outcome goes; .yaml and .yml files get YAML, but not with --inputs"
     )
-    group.add_argument("--max-concurrency", metavar="N", type=_count, help="steps that may run at once (default: 10)")
+    group.add_argument(
+        "--max-concurrency", metavar="N", type=whole_number(1), help="steps that may run at once (default: 10)"
+    )
     group.add_argument("--exit-zero", action="store_true", help="exit with 0 when the flow failed")
     group.add_argument("--json", action="store_true", help="tell progress on stderr as JSON lines")
     group.add_argument("-q", "--quiet", action="store_true", help="tell no progress")
@@ -210,10 +212,3 @@ def _teller(options: Options) -> Callable[[str], None] | None:
 def _told(error: FlowError) -> str:
     story = [cause for cause in causes(error.data) if cause != error.message]
     return "\n  because ".join([f"[{error.code}] {error.message}", *story])
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from stepflow_sdk.cli.arguments import Options, Parser, UsageError
+from stepflow_sdk.cli.arguments import Options, Parser, UsageError, whole_number
 from stepflow_sdk.cli.output import Output, printable, say
 from stepflow_sdk.runtime import RunQuery, RunRecord
 from stepflow_sdk.runtime.run_status import run_statistics
@@ -25,7 +25,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN_ID", nargs="?", help="print the outcomes of this run")
     parser.add_argument("--state", metavar="FILE", help="the state file (needed)")
     parser.add_argument("--status", choices=["running", "completed", "failed", "cancelled"], help="only such runs")
-    parser.add_argument("--limit", metavar="N", type=int, default=50, help="at most so many (default: %(default)s)")
+    parser.add_argument(
+        "--limit", metavar="N", type=whole_number(1), default=50, help="at most so many (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="write a line of JSON for each run")
     parser.set_defaults(parser=parser)
 

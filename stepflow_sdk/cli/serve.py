@@ -12,7 +12,7 @@ import asyncio
 import socket
 from collections import Counter
 
-from stepflow_sdk.cli.arguments import Options, Parser, add_target
+from stepflow_sdk.cli.arguments import Options, Parser, add_target, number
 from stepflow_sdk.cli.http_options import add_http, open_listener, read_policy
 from stepflow_sdk.cli.output import Output, say
 from stepflow_sdk.cli.state import add_state
@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument(
         "--drain",
         metavar="SECONDS",
-        type=_seconds,
+        type=number(0, 3600),
         default=5.0,
         help="how long runs may go on after the first signal (default: %(default)g)",
     )
@@ -91,10 +91,3 @@ async def _resume(runtime: LocalRuntime) -> None:
 def _tell_unresumed(run: ResumedRun) -> None:
     if run.error is not None:
         say(f"warning: the run {run.run_id} cannot be resumed: {run.error}")
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 3600:
-        raise ValueError(text)
-    return seconds

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from stepflow_sdk.cli.arguments import Options
+from stepflow_sdk.cli.arguments import Options, number
 from stepflow_sdk.runtime import StateOptions
 
 __all__ = ["add_state", "read_state"]
@@ -18,7 +18,7 @@ def add_state(
     group.add_argument(
         "--state-wait",
         metavar="SECONDS",
-        type=_seconds,
+        type=number(0, 86400),
         default=0.0,
         help="how long to wait for the file when another process has it (default: 0)",
     )
@@ -28,10 +28,3 @@ def read_state(options: Options) -> StateOptions | None:
     """The state file that was named, or None."""
     file: str | None = getattr(options, "state", None)
     return None if file is None else StateOptions(Path(file), wait=options.state_wait)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 86400:
-        raise ValueError(text)
-    return seconds

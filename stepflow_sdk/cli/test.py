@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
+from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target, whole_number
 from stepflow_sdk.cli.engines import LOCAL, ORCHESTRATOR, add_engine, engine_of, make_engine, make_orchestrator
 from stepflow_sdk.cli.junit import as_junit
 from stepflow_sdk.cli.loop import run_to_end
@@ -43,7 +43,9 @@ def add_arguments(parser: Parser) -> None:
     add_state(parser, "keep the runs of the cases in this file", "memory")
     group = parser.add_argument_group("what runs, and how")
     group.add_argument("--case", metavar="NAME", action="append", default=[], help="only this case; may be repeated")
-    group.add_argument("--max-concurrency", metavar="N", type=_count, default=10, help="cases at once (default: 10)")
+    group.add_argument(
+        "--max-concurrency", metavar="N", type=whole_number(1), default=10, help="cases at once (default: 10)"
+    )
     group = parser.add_argument_group("what is told")
     group.add_argument("--update", action="store_true", help="write the outcomes into the files, where they differ")
     group.add_argument("--diff", action="store_true", help="show what differs as a diff")
@@ -196,10 +198,3 @@ def _write_junit(file: str, reports: Sequence[FileReport]) -> None:
             stream.write(as_junit(reports))
     except OSError as error:
         raise UsageError(f"--junit {file}: cannot be written: {error.strerror or error}") from None
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
