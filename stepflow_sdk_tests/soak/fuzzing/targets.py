@@ -27,9 +27,10 @@ from stepflow_sdk.flows import (
 )
 from stepflow_sdk.protocol import Answer, Notification, Peer, Request, decode_params, methods
 from stepflow_sdk.protocol.messages import GetBlobParams
+from stepflow_sdk.protocol.packing import PACKED
 from stepflow_sdk.runtime import load_config
 from stepflow_sdk.runtime.environment import substitute
-from stepflow_sdk.transports.framing import LineSplitter, TooLong
+from stepflow_sdk.transports.framing import FrameSplitter, LineSplitter, TooLong
 from stepflow_sdk.transports.sse_reader import SseReader
 from stepflow_sdk_tests.malformed.documents import CONFIG_TEXT, FLOW, OLD_FLOW, TEXTS
 
@@ -45,7 +46,17 @@ class Wrong(Exception):
 
 def messages(data: bytes) -> None:
     """Every request is answered exactly once, with its id; what cannot be read costs at most one error."""
+    _converse(data, Peer(max_in_flight=50), msgspec.json.decode)
+
+
+def packed_messages(data: bytes) -> None:
+    """The same, in MessagePack."""
     peer = Peer(max_in_flight=50)
+    peer.use(PACKED)
+    _converse(data, peer, msgspec.msgpack.decode)
+
+
+def _converse(data: bytes, peer: Peer, decode: Callable[[bytes], Any]) -> None:
     call = peer.call(methods.GET_BLOB, GetBlobParams("x"))  # type: ignore[arg-type]  # any text will do
     peer.take()
     known = data.replace(_CALL_ID.encode(), call.id.encode())
@@ -67,9 +78,10 @@ def messages(data: bytes) -> None:
         elif isinstance(event, Answer):
             ended += 1
     frames = peer.take()
-    replies = [reply for frame in frames for reply in _as_list(msgspec.json.decode(frame))]
+    replies = [reply for frame in frames for reply in _as_list(decode(frame))]
     answered = [reply["id"] for reply in replies]
-    _hold(all(reply["jsonrpc"] == "2.0" and ("result" in reply) != ("error" in reply) for reply in replies), "form")
+    _hold(all(reply.get("jsonrpc", "2.0") == "2.0" for reply in replies), "version")
+    _hold(all(("result" in reply) != ("error" in reply) for reply in replies), "form")
     _hold(all(answered.count(id) >= asked.count(id) for id in asked), "a request was not answered")
     _hold(ended <= 1 and peer.in_flight == 0, "the call was answered twice, or a request is left")
 
@@ -82,6 +94,11 @@ def framing(data: bytes) -> None:
         lines, whole = LineSplitter(limit), LineSplitter(limit)
         parts = [line for chunk in chunks for line in lines.feed(chunk)] + lines.finish()
         _hold(list(map(_plain, parts)) == list(map(_plain, whole.feed(body) + whole.finish())), "lines")
+        cut = FrameSplitter(limit)
+        cut.expect_packed()
+        # What lies between packed frames comes out in as many pieces as it came in.
+        frames = [frame for chunk in chunks for frame in cut.feed(chunk)] + cut.finish()
+        _hold(sum(len(frame) for frame in frames if not isinstance(frame, TooLong)) <= len(body), "frames")
         reader, reads_whole = SseReader(limit), SseReader(limit)
         events = [event for chunk in chunks for event in reader.feed(chunk)]
         _hold(list(map(_plain, events)) == list(map(_plain, reads_whole.feed(body))), "events")
@@ -217,6 +234,19 @@ _REQUEST = (
     b'{"jsonrpc":"2.0","id":1,"method":"components/execute","params":{"component":"/c","input":{"a":[1,2.5e3,"\xc3\xa9"]},'
     b'"attempt":1,"observability":{"trace_id":null,"run_id":"r","step_id":"s"}}}'
 )
+
+
+def _packed(**message: Any) -> bytes:
+    return msgspec.msgpack.encode(message)
+
+
+_EXECUTE = {
+    "component": "/c",
+    "input": msgspec.msgpack.encode({"a": [1, 2.5e3, "é"]}),
+    "attempt": 1,
+    "observability": {"trace_id": None, "run_id": "r"},
+}
+_FRAMES = b"\x02{}\n\xc1\x00\x00\x00\x03\x81\xa1a\xc1\x00\x00\x00\x01\x80\xc1\x00\x00\x00\x09\x80"
 _TEXTS = [text.encode() for text in TEXTS]
 _EXPRESSIONS = (
     b'{"$if":{"$step":"a","path":"$.x[0]"},"then":{"$input":"$"},"else":{"$literal":{"$step":1}}}',
@@ -232,8 +262,16 @@ TARGETS: Mapping[str, Target] = {
         f'{{"jsonrpc":"2.0","id":"{_CALL_ID}","error":{{"code":-1,"message":"m","data":{{}}}}}}'.encode(),
         b'{"jsonrpc":"2.0","id":"a","method":"initialize","params":{"runtime_protocol_version":1}}',
     ),
+    "packed": Target(
+        packed_messages,
+        _packed(id=1, method="components/execute", params=_EXECUTE),
+        _packed(id="a", method="components/execute", params='{"component":"/c"}'),
+        _packed(id=_CALL_ID, result={"data": msgspec.msgpack.encode(b"\x00\xff"), "blob_type": "data"}),
+        _packed(id=_CALL_ID, error='{"code":-1,"message":"m"}'),
+        _packed(method="initialized", params="{}"),
+    ),
     "framing": Target(
-        framing, b"\x03a\n\nlong line\r\nb", b"\x01event: message\ndata: {}\ndata: x\r\n\r\n:c\rdata\r\r"
+        framing, _FRAMES, b"\x03a\n\nlong line\r\nb", b"\x01event: message\ndata: {}\ndata: x\r\n\r\n:c\rdata\r\r"
     ),
     "yaml": Target(
         yaml, *_TEXTS, b"a: &x [1, *x]\nb: !!str 1\n<<: {c: ~}\n", b"&a [&b [*a], 'q', \"\\u00e9\", |\n  t\n]"
