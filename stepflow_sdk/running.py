@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import atexit
 import contextlib
 import dataclasses
 import json
@@ -187,15 +188,19 @@ def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireD
     async def main() -> None:
         await serve(wire)
 
+    code = 0
     try:
         with asyncio.Runner(loop_factory=options.tuning.loop_factory()) as runner:
             runner.run(main())
     except Exception:
         _log.exception("%s could not be served", server.name)
-        raise SystemExit(1) from None
+        code = 1
+        raise SystemExit(code) from None
     finally:
         sys.stdout = stdout
-        logs.stop()
+        if not logs.stop():
+            # Nobody reads stderr. The interpreter would wait at its end for the thread that is stuck in a write to it.
+            atexit.register(os._exit, code)
         if relay is not None:
             relay.stop()
 

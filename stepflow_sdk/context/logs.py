@@ -65,14 +65,15 @@ class LogThread:
         root.setLevel(self._level)
         self._thread.start()
 
-    def stop(self, timeout: float = 1.0) -> None:
-        """Write what waits, for at most ``timeout`` seconds."""
+    def stop(self, timeout: float = 1.0) -> bool:
+        """Write what waits, for at most ``timeout`` seconds; False when the thread is stuck in a write."""
         logging.getLogger().removeHandler(self._handler)
         try:
             self._records.put(None, timeout=timeout)
         except queue.Full:
-            return
+            return False
         self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _write(self) -> None:
         while (record := self._records.get()) is not None:

@@ -157,7 +157,8 @@ def test_async_components_answer_while_a_hundred_others_block(transport: Transpo
 @pytest.mark.parametrize("component", ["/do", "/do/async"])
 @pytest.mark.parametrize("how", ["floods the log", "writes to stderr"])
 def test_a_log_that_nobody_reads_stops_nobody(component: str, how: str) -> None:
-    with running() as process:
+    # With this much time to drain, the watchdog would come too late: the process has to end by itself.
+    with running(environment={"DRAIN": str(2 * PATIENCE)}) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(INITIALIZE)
