@@ -3,8 +3,8 @@
 import importlib
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from stepflow_sdk.errors import DefinitionError, InvalidConfig
@@ -184,16 +184,22 @@ def _configured(  # noqa: PLR0911  # one return a type
         case MockConfig():
             return MockPlugin(name, plugin.components)
         case InProcessConfig():
-            return inprocess_plugin(name, _imported(name, plugin.server, config.file), step_timeout=step_timeout)
+            return inprocess_plugin(name, _imported(name, plugin.server, config), step_timeout=step_timeout)
 
 
-def _imported(name: str, path: str, file: Path | None) -> MemoryServer:
-    where = f"{file}: " if file is not None else ""
+def _imported(name: str, path: str, config: Config) -> MemoryServer:
+    where = f"{config.file}: " if config.file is not None else ""
+    # Servers that are programs find the modules beside them too; last, so that nothing else is found elsewhere for it.
+    directory = str(config.working_directory.absolute())
+    if directory not in sys.path:
+        sys.path.append(directory)
     module_name, _, attribute = path.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InvalidConfig(f"{where}plugin {name!r}: cannot import {module_name!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        # Whatever a module does when it is imported is a mistake of its author, who looks for it by this message.
+        said = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise InvalidConfig(f"{where}plugin {name!r}: cannot import {module_name!r}: {said}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             hint = did_you_mean(part, [known for known in dir(found) if not known.startswith("_")])

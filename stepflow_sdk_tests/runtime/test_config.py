@@ -195,6 +195,29 @@ async def test_a_server_in_process_is_imported_by_name() -> None:
             LocalRuntime.from_config(config)
 
 
+async def test_a_server_in_process_is_found_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "beside_the_config.py").write_text(
+        "from stepflow_sdk import StepflowServer\n"
+        "server = StepflowServer('beside')\n"
+        "@server.component\n"
+        "def one() -> int:\n"
+        "    return 1\n"
+    )
+    (tmp_path / "broken_beside_the_config.py").write_text("1 / 0\n")
+    config = tmp_path / "stepflow-config.yml"
+    plugin = "{type: inprocess, server: 'beside_the_config:server'}"
+    text = f"plugins: {{p: {plugin}}}\nroutes: {{'/{{*component}}': [{{plugin: p}}]}}\n"
+    config.write_text(text)
+    async with LocalRuntime.from_config(config) as runtime:
+        assert await runtime.execute("/one") == 1
+    config.write_text(text.replace("'beside", "'broken_beside"))
+    with pytest.raises(InvalidConfig, match="cannot import 'broken_beside_the_config': ZeroDivisionError"):
+        LocalRuntime.from_config(config)
+
+
 json = st.recursive(
     st.none()
     | st.booleans()
