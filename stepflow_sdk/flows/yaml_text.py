@@ -50,6 +50,12 @@ def parse_yaml(text: str | bytes, *, file: str | None = None, value_keys: KeyRul
         line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
         said = ", ".join(part for part in (error.context, error.problem) if part)
         raise unreadable(f"not YAML: {said}", file=file, line=line, column=column) from None
+    except yaml.reader.ReaderError as error:
+        # Its position counts bytes or characters, by the reader; the first such character is the one that is meant.
+        character = error.character if isinstance(error.character, str) else chr(error.character)
+        line = source.count("\n", 0, max(0, source.find(character))) + 1
+        said = f"the character U+{ord(character):04X} must not stand in YAML as it is"
+        raise unreadable(f"not YAML: {said}", file=file, line=line) from None
     except yaml.YAMLError as error:
         said = " ".join(str(error).split())
         raise unreadable(f"not YAML: {said[:200]}", file=file) from None

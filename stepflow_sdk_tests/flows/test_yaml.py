@@ -147,7 +147,7 @@ def _alias_tower() -> str:
         ("a: -9223372036854775809", 1, "outside the range of 64 bits"),
         ("a: 0xFFFFFFFFFFFFFFFFF", 1, "outside the range of 64 bits"),
         ("9" * 5000, 1, "outside the range of 64 bits"),
-        ("a: \x01", None, "not YAML: "),
+        ("é: 1\nb: \x01", 2, "not YAML: the character U+0001 must not stand in YAML as it is"),
         ("[" * 100_000, 1, "nested deeper than 128 levels"),
         ("\n".join(f"{' ' * level}a:" for level in range(140)), 129, "nested deeper than 128 levels"),
         (_alias_tower(), 13, "nested deeper than 128 levels by the alias"),
