@@ -194,6 +194,13 @@ def test_steps_that_nobody_needs_must_run_after_0_7_and_not_after_0_8() -> None:
     assert [each.get("mustExecute") for each in document["steps"]] == [None, None, None]
 
 
+def test_a_default_for_a_skip_that_only_the_component_can_say_is_left_out_with_a_remark() -> None:
+    """A SkipStep is null in 0.9, and `$coalesce` would take the default for any other null as well."""
+    result = upgraded({**ref("a"), "onSkip": {"action": "useDefault", "defaultValue": 4}}, step("a"))
+    assert result.document["output"] == {"$step": "a"}
+    assert {found.path: found.level for found in result.findings} == {"$.output": "warning"}
+
+
 def test_retries_that_were_never_done_are_left_out_with_a_remark() -> None:
     result = upgraded(ref("a"), step("a", onError={"action": "retry"}, inputSchema={}))
     assert result.document["steps"] == [step("a")]

@@ -127,6 +127,9 @@ class Rewriter:
             reference["path"] = format_path(node.path)
         skip = self.skips.get(node.step, NEVER)
         if skip == NEVER:
+            if node.on_skip is not MISSING and node.on_skip is not None:
+                said = f"step {_name(reference)} is skipped only where its component says so, and is null there in 0.9"
+                self._losses.remark(path, f"the default of 'onSkip' is left out: {said}; '$coalesce' gives one")
             return reference
         if node.on_skip is MISSING:
             return self._spreading(reference, skip, path, place)
