@@ -36,7 +36,7 @@ class LoadedFile(Struct):
 
 
 class FileLoader:
-    """Reads files below the working directory; their format is that of the extension, else text, unless given.
+    """Read a file below the working directory; its format is that of the extension, else text, unless given.
 
     Args:
         directory: The working directory.

@@ -110,7 +110,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ChatClient:
-    """Asks the model; its connections are kept until `close`.
+    """Ask a chat model behind an API in the form of OpenAI's.
 
     Errors and the log never hold the key, not even when the server repeats it.
     """
