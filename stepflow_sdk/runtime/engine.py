@@ -21,6 +21,7 @@ from stepflow_sdk.runtime.inputs import GivenInputs, InputSource, StoredInputs
 from stepflow_sdk.runtime.items import Plan
 from stepflow_sdk.runtime.overrides import apply_overrides
 from stepflow_sdk.runtime.plans import make_plan
+from stepflow_sdk.runtime.redaction import SECRETS, secrets_of
 from stepflow_sdk.runtime.runs import RunRecord, RunStore
 from stepflow_sdk.runtime.scheduler import Job, Scheduler
 from stepflow_sdk.runtime.steps import StepCaller
@@ -62,7 +63,7 @@ class RunOptions:
 class _Active:
     """A run that has not ended."""
 
-    __slots__ = ("children", "depth", "ended", "root", "scope")
+    __slots__ = ("children", "depth", "ended", "root", "scope", "secrets")
 
     def __init__(self, root: str, depth: int) -> None:
         self.root = root
@@ -70,6 +71,7 @@ class _Active:
         self.scope = anyio.CancelScope()
         self.ended = anyio.Event()
         self.children: set[str] = set()
+        self.secrets: tuple[str, ...] = ()
 
 
 class Engine:
@@ -343,6 +345,10 @@ class Engine:
         )
         scheduler = Scheduler(job, self._caller, self.runs, self._observe)
         began = time.perf_counter()
+        # A nested run gets its input from a run that may have put its secrets there.
+        parent = self._active.get(record.parent_run_id or "")
+        active.secrets = (*secrets_of(record), *(() if parent is None else parent.secrets))
+        token = SECRETS.set(active.secrets)
         self._tell_start(record)
         status = None
         broken = False
@@ -354,6 +360,7 @@ class Engine:
             broken = True
             raise
         finally:
+            SECRETS.reset(token)
             status = status or self._status_of_broken(record, cancelled=active.scope.cancel_called, failed=broken)
             try:
                 with anyio.CancelScope(shield=True):

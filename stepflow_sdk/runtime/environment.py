@@ -56,18 +56,19 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
     has it. A variable that is set, even to nothing, is used; what it holds is not looked at again.
 
     Raises:
-        ValueError: A variable is not set and has no default, or a dollar begins none of these forms.
+        ValueError: A variable is not set and has no default, or a dollar begins none of these forms. The message does
+            not quote the text, which may hold a secret.
     """
     value, end = _read(text, 0, environ, depth=0)
     if end != len(text):
-        raise ValueError(f"{text[:80]!r}: there is nothing that the '}}' at {end} closes")
+        raise ValueError(f"there is nothing that the '}}' at character {end + 1} closes")
     return value
 
 
 def _read(text: str, at: int, environ: Mapping[str, str] | None, *, depth: int) -> tuple[str, int]:
     """Read up to the end, or inside braces up to the one that closes them; without an environment only look for it."""
     if depth > _MAX_NESTING:
-        raise ValueError(f"{text[:80]!r}: defaults are nested deeper than {_MAX_NESTING} levels")
+        raise ValueError(f"defaults are nested deeper than {_MAX_NESTING} levels")
     parts: list[str] = []
     while at < len(text):
         if text.startswith("\\$", at):
@@ -88,7 +89,7 @@ def _variable(text: str, at: int, environ: Mapping[str, str] | None, depth: int)
     braced = text.startswith("{", at)
     match = _NAME.match(text, at + braced)
     if match is None:
-        raise ValueError(rf"{text[:80]!r}: no variable name follows the '$'; write \$ for a dollar")
+        raise ValueError(rf"no variable name follows the '$' at character {at}; write \$ for a dollar")
     name, at = match[0], match.end()
     default: str | None = None
     if braced:
@@ -98,11 +99,11 @@ def _variable(text: str, at: int, environ: Mapping[str, str] | None, depth: int)
             used = None if environ is None or name in environ else environ
             default, at = _read(text, at, used, depth=depth + 1)
         if not text.startswith("}", at):
-            raise ValueError(f"{text[:80]!r}: '${{{name}' is never closed")
+            raise ValueError(f"'${{{name}' is never closed")
         at += 1
     if environ is None:
         return "", at
     value = environ.get(name, default)
     if value is None:
-        raise ValueError(f"the environment variable {name!r} is not set, and {text[:80]!r} gives no default for it")
+        raise ValueError(f"the environment variable {name!r} is not set, and has no default")
     return value, at

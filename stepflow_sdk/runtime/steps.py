@@ -13,6 +13,7 @@ from stepflow_sdk.runtime.events import Observer, StepRetried, StepStarted
 from stepflow_sdk.runtime.failures import Skipped, failure_of, internal_failure, routing_failure
 from stepflow_sdk.runtime.log_ids import CURRENT_STEP
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Plugin
+from stepflow_sdk.runtime.redaction import SECRETS, redact
 from stepflow_sdk.runtime.retries import RetryBudget, RetryPolicy, Trouble, trouble_of
 from stepflow_sdk.runtime.routes import Router
 from stepflow_sdk.tracing import Tracer
@@ -181,7 +182,7 @@ class StepCaller:
             target = self.router.route(step.component, input)
         except (ComponentNotFound, ExpressionError) as error:
             # onError covers the execution of the component, not the search for it (section c.3).
-            failure = routing_failure(error.message)
+            failure = redact(routing_failure(error.message), SECRETS.get())
             return _Attempt(failure, failure)
         plugin = self.plugins[target.plugin]
         trouble = Trouble.FINAL
@@ -195,6 +196,7 @@ class StepCaller:
         except Exception as error:
             _log.exception("plugin %r failed on step %r", plugin.name, step.id)
             failure = internal_failure(step.id, target.component, f"{type(error).__name__}: {error}")
+        failure = redact(failure, SECRETS.get())
         return _Attempt(_after_failure(step, failure), failure, trouble)
 
 
