@@ -4,8 +4,10 @@ Usage: python -m benchmarks.page RESULTS.json…
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,8 +15,7 @@ from typing import Any
 from benchmarks.subjects import FLOOR, GOAL_PEER, OURS
 from benchmarks.workloads import WORKLOADS
 
-UNITS = {"cpu_us": ("µs", 1.0), "seconds": ("s", 1.0), "p99_ms": ("ms p99", 1.0), "start_ms": ("ms", 1.0)}
-MEGABYTES = ("MB", 1.0)
+UNITS = {"seconds": "s", "p99_ms": "ms", "start_ms": "ms", "peak_mb": "MB"}
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], transport: str) -> Iterator[str]:
@@ -29,26 +30,27 @@ def comparison(rows: Sequence[Mapping[str, Any]], transport: str) -> Iterator[st
         for goal in row["goals"]:
             cells = [_cell(row, name, goal["figure"]) for name in (FLOOR, OURS, peer)]
             limit = goal["limit"]
-            wanted = (
-                f"≤ {goal['floor']:g}" if limit is None else f"≤ {limit:g} {UNITS.get(goal['figure'], MEGABYTES)[0]}"
-            )
+            wanted = f"≤ {goal['floor']:g}" if limit is None else f"≤ {limit:g} {UNITS[goal['figure']]}"
             better = "" if goal["peer"] is None else f"≥ {goal['peer']:g}"
             ratio = _times(goal["floor_ratio"]) if limit is None else ""
-            line = [row["title"], *cells, ratio, wanted, _times(goal["peer_ratio"]), better]
+            title = f"{row['title']} (p99)" if goal["figure"] == "p99_ms" else row["title"]
+            line = [title, *cells, ratio, wanted, _times(goal["peer_ratio"]), better]
             yield f"| {' | '.join(line)} |"
 
 
 def growth(curves: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """How cost grows: the smallest and the largest size of each series."""
-    yield "| what grows | from | to | there | each | exponent |"
-    yield "|---|---:|---:|---:|---:|---:|"
+    """How cost grows: what the largest size costs, and the exponent of each decade."""
+    yield "| what grows | from | to | costs there | exponent of each decade |"
+    yield "|---|---:|---:|---:|---|"
     for curve in curves:
-        if not curve["points"]:
-            continue
-        first, last = curve["points"][0], curve["points"][-1]
-        exponent = "" if curve["exponent"] is None else f"{curve['exponent']:.2f}"
-        cost = f"{last['seconds'] * 1e3:,.3g} ms | {last['seconds'] / last['size'] * 1e6:.3g} µs"
-        yield f"| {curve['title']} | {first['size']:,} | {last['size']:,} | {cost} | {exponent} |"
+        points = [(point["size"], point["seconds"]) for point in curve["points"]]
+        if points:
+            by_decade = [
+                f"{math.log(after / before) / math.log(larger / smaller):.2f}"
+                for (smaller, before), (larger, after) in pairwise(points)
+            ]
+            ends = f"{points[0][0]:,} | {points[-1][0]:,} | {_duration(points[-1][1])}"
+            yield f"| {curve['title']} | {ends} | {' '.join(by_decade)} |"
 
 
 def steps(found: Mapping[str, Mapping[str, Sequence[float]]]) -> Iterator[str]:
@@ -64,12 +66,27 @@ def _cell(row: Mapping[str, Any], name: str, figure: str) -> str:
     if name in row["failures"]:
         return "fails"
     found = [one[figure] for one in row["rounds"].get(name, ()) if figure in one]
-    unit, scale = UNITS.get(figure, MEGABYTES)
-    return f"{median(found) * scale:,.3g} {unit}" if found else ""
+    if not found:
+        return ""
+    value = median(found)
+    if figure == "peak_mb":
+        return f"{value:.1f} MB"
+    return _duration(value / {"cpu_us": 1e6, "seconds": 1, "p99_ms": 1e3, "start_ms": 1e3}[figure])
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size or unit == "µs":
+            return f"{_three_digits(seconds / size)} {unit}"
+    return ""
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.3g}"
 
 
 def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.3g}"
+    return "" if ratio is None else _three_digits(ratio)
 
 
 def main() -> None:

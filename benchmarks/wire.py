@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-TIMEOUT = 15.0
+TIMEOUT = 60.0
 """Seconds without any answer after which a server counts as hanging."""
 
 
