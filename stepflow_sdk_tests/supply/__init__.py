@@ -1,0 +1,1 @@
+"""What the package brings with it: licences, and known vulnerabilities."""
