@@ -113,6 +113,8 @@ else:
             if not spare.task.cancelling():
                 self._spare = spare
             work.end(value, failure)
+            # Its traceback holds this frame: left here, what failed would live on until the garbage is collected.
+            failure = None
             return None
 
         def close(self) -> None:

@@ -79,6 +79,8 @@ class Execution(_Progress, eq=False):
         if self.task is not None:
             self.executor.forget(self)
         self.executor.finish(self, value, error)
+        # The traceback of a failed encoding holds this frame: left here, it would live on until garbage is collected.
+        error = None
 
     def outcome(self) -> "Outcome":
         """Call the function and encode its output."""

@@ -19,6 +19,8 @@ LogFormat: TypeAlias = Literal["text", "json"]
 _NO_FIELDS: dict[str, Any] = dict.fromkeys(("component", "run_id", "flow_id", "step_id", "attempt"))
 _FORMAT = "%(asctime)s %(levelname)s %(name)s%(step)s: %(message)s"
 _MAX_LINE = 8192
+_MAX_TEXT = 20_000
+"""How much of a message, and of a traceback, is kept, in characters: many of them may have to wait."""
 _TRACEBACKS = logging.Formatter()
 
 
@@ -105,9 +107,11 @@ class _DroppingHandler(logging.handlers.QueueHandler):
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         # The writer's thread gets texts alone: what they are made of may change, or lives on through its traceback.
         record = copy.copy(record)
-        record.msg, record.args = record.getMessage(), None
+        record.msg, record.args = _shortened(record.getMessage()), None
         if record.exc_info and not record.exc_text:
             record.exc_text = _TRACEBACKS.formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = _shortened(record.exc_text)
         record.exc_info = None
         return record
 
@@ -120,6 +124,14 @@ class _DroppingHandler(logging.handlers.QueueHandler):
     def take_dropped(self) -> int:
         dropped, self._dropped = self._dropped, 0
         return dropped
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _MAX_TEXT:
+        return text
+    # What a text begins with and what a traceback ends with say the most.
+    half = _MAX_TEXT // 2
+    return f"{text[:half]} … {len(text) - 2 * half} characters left out … {text[-half:]}"
 
 
 def _record(text: str, *args: object) -> logging.LogRecord:

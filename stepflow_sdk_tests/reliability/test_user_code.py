@@ -8,7 +8,7 @@ import pytest
 
 from stepflow_sdk_tests.e2e.wire import PATIENCE, eventually, serving
 from stepflow_sdk_tests.reliability.ends import RECKLESS, TRANSPORTS, End, StdioEnd, Transport, execution, open_end
-from stepflow_sdk_tests.reliability.memory import threads
+from stepflow_sdk_tests.reliability.memory import linux_only, memory, threads
 from stepflow_sdk_tests.reliability.processes import INITIALIZE, running
 from stepflow_sdk_tests.reliability.servers.reckless import DEEDS, DOINGS, ERRORS, OUTPUTS, TASKS
 
@@ -172,6 +172,26 @@ def test_a_log_that_nobody_reads_stops_nobody(component: str, how: str) -> None:
         assert ids == {"init", 0, 1, 2, 3, 4, "more"}
         process.stdin.close()
         assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.promise("R12")
+@linux_only
+@pytest.mark.parametrize("component", ["/raise/async", "/do"])
+def test_long_texts_that_wait_to_be_logged_do_not_fill_the_memory(component: str) -> None:
+    how = "long" if component == "/raise/async" else "prints a reply"
+    with running() as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(INITIALIZE)
+        process.stdin.flush()
+        assert process.stdout.readline()
+        before = memory(process.pid)
+        for number in range(200):
+            # Each writes a million characters to the log, and nobody reads it.
+            process.stdin.write(json.dumps(execution(number, component, {"how": how})).encode() + b"\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["id"] == number
+        assert memory(process.pid) - before < 60_000_000
 
 
 @pytest.mark.promise("R3")
