@@ -43,6 +43,8 @@ async def test_blobs_are_stored_and_read(local: LocalRuntime) -> None:
     ("component", "input", "said"),
     [
         ("put_blob", {"data": 1}, "blob_type"),
+        ("put_blob", {"data": 1, "blobType": "data"}, "did you mean 'blob_type' by 'blobType'?"),
+        ("put_blob", {"data": 1, "blob_type": "flw"}, "it is one of 'binary', 'data', 'flow'"),
         ("put_blob", {"data": 1, "blob_type": "x"}, "blob_type"),
         ("get_blob", None, "object"),
         ("create_messages", {"user_prompt": 1}, "user_prompt"),

@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+import msgspec.inspect
 
 from stepflow_sdk.errors import ComponentNotFound, InvalidInput
 from stepflow_sdk.flows import did_you_mean
+from stepflow_sdk.flows.diagnostics import nearest
 from stepflow_sdk.protocol import ObservabilityContext
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.plugins import builtin_flows, builtin_openai, builtin_values
@@ -78,7 +80,7 @@ class BuiltinPlugin:
         try:
             input = msgspec.convert(call.input, component.input)
         except msgspec.ValidationError as error:
-            raise _invalid(call.component, error) from None
+            raise _invalid(call, component.input, error) from None
         output = await component.run(self._host, input, call.ids)
         return {field: getattr(output, field) for field in output.__struct_fields__}
 
@@ -90,10 +92,30 @@ class BuiltinPlugin:
         ]
 
 
-def _invalid(component: str, error: msgspec.ValidationError) -> InvalidInput:
-    message, _, path = str(error).partition(" - at `")
-    problem = {"path": path.rstrip("`") or "$", "message": message}
-    return InvalidInput(f"invalid input of {component}: {problem['path']}: {message}", data={"problems": [problem]})
+def _invalid(call: ComponentCall, wanted: type[msgspec.Struct], error: msgspec.ValidationError) -> InvalidInput:
+    message, _, place = str(error).partition(" - at `")
+    path = place.rstrip("`") or "$"
+    if hint := _hint(message, path, wanted, call.input):
+        message = f"{message}; {hint}"
+    problem = {"path": path, "message": message}
+    return InvalidInput(f"invalid input of {call.component}: {path}: {message}", data={"problems": [problem]})
+
+
+def _hint(message: str, path: str, wanted: type[msgspec.Struct], given: Any) -> str | None:
+    """What may have been meant: the field that is nearly called so, or the values that there are."""
+    if isinstance(given, dict) and path == "$" and message.startswith("Object missing"):
+        name = message.split("`")[1]
+        keys = [key for key in cast("dict[str, Any]", given) if key not in wanted.__struct_fields__]
+        close = nearest(name, keys)
+        return None if close is None else f"did you mean {name!r} by {close!r}?"
+    if message.startswith("Invalid enum"):
+        struct = cast("msgspec.inspect.StructType", msgspec.inspect.type_info(wanted))
+        for field in struct.fields:
+            kinds: tuple[Any, ...] = getattr(field.type, "types", (field.type,))
+            values: list[Any] = [value for kind in kinds for value in getattr(kind, "values", ())]
+            if values and path == f"$.{field.encode_name}":
+                return f"it is one of {', '.join(map(repr, values))}"
+    return None
 
 
 def _summary(function: Callable[..., Any]) -> str:
