@@ -50,7 +50,8 @@ def make_runtime(
             raise UsageError(f"--server: {error}; write --server PREFIX=MODULE:NAME") from None
     config = read_config(options, flow)
     if config is None:
-        say("no configuration found and no --server given: only the components under /builtin/ can be called")
+        if not getattr(options, "quiet", False):
+            say("no configuration found and no --server given: only the components under /builtin/ can be called")
         return LocalRuntime(on_event=on_event, state=state, runs=None if state else runs)
     if state is None and getattr(options, "in_memory", False):
         # The file that a configuration names is that of a service; a command that only tries things leaves it alone.

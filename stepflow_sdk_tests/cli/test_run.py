@@ -233,6 +233,13 @@ def test_quiet_says_nothing(cli: CommandLine) -> None:
     assert cli(*RUN, *SHOP, "--input-json", '{"n": 4}', "--quiet").err == ""
 
 
+def test_quiet_passes_over_a_missing_configuration(cli: CommandLine) -> None:
+    cli.write("constant.json", '{"name": "n", "description": "d", "output": 1}')
+    constant = ("run", "--flow", "constant.json", "--input-json", "null")
+    assert cli(*constant).err.startswith("no configuration found")
+    assert cli(*constant, "--quiet").err == ""
+
+
 def test_a_failure_behind_a_default_is_told(cli: CommandLine) -> None:
     cli.write(
         "flow.yaml",
