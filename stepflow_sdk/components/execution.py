@@ -268,6 +268,8 @@ class Executor:
         if len(output) > _SMALL:
             execution.lane.count(len(output))
         self._made.append((execution, output, error))
+        # Its traceback leads to this frame, see `Execution.end`.
+        error = None
         # What other threads make until the loop looks needs no second call.
         if not self._look_is_due:
             self._look_is_due = True

@@ -176,9 +176,9 @@ def test_a_log_that_nobody_reads_stops_nobody(component: str, how: str) -> None:
 
 @pytest.mark.promise("R12")
 @linux_only
-@pytest.mark.parametrize("component", ["/raise/async", "/do"])
+@pytest.mark.parametrize("component", ["/raise/async", "/raise/later", "/raise/thread", "/raise/inline", "/do"])
 def test_long_texts_that_wait_to_be_logged_do_not_fill_the_memory(component: str) -> None:
-    how = "long" if component == "/raise/async" else "prints a reply"
+    how = "prints a reply" if component == "/do" else "long"
     with running() as process:
         assert process.stdin is not None
         assert process.stdout is not None
