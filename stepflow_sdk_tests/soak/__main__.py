@@ -9,8 +9,9 @@ from stepflow_sdk_tests.soak.differential import differential
 from stepflow_sdk_tests.soak.fuzzing.soak import fuzz
 from stepflow_sdk_tests.soak.kills import kills
 from stepflow_sdk_tests.soak.report import Report, Soak
+from stepflow_sdk_tests.soak.requests import requests
 
-SOAKS: Mapping[str, Soak] = {"differential": differential, "fuzz": fuzz, "kills": kills}
+SOAKS: Mapping[str, Soak] = {"differential": differential, "fuzz": fuzz, "kills": kills, "requests": requests}
 
 
 def main() -> int:
