@@ -1,13 +1,13 @@
 """What callers give as JSON: copied, or refused by name and place."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from stepflow_sdk.errors import InvalidValue
 from stepflow_sdk.flows.paths import show_path
-from stepflow_sdk.flows.values import plain
+from stepflow_sdk.flows.values import describe, plain
 
-__all__ = ["given_inputs", "given_json"]
+__all__ = ["given_inputs", "given_json", "given_object"]
 
 
 def given_json(value: object, name: str) -> Any:
@@ -25,6 +25,14 @@ def given_json(value: object, name: str) -> Any:
     except InvalidValue as error:
         place = show_path(tuple(error.data["path"]))
         raise InvalidValue(f"{name}: {place}: {error.message}", data={"field": name, "path": place}) from None
+
+
+def given_object(value: object, name: str) -> dict[str, Any]:
+    """A copy of a JSON object; see `given_json`."""
+    given = given_json(value, name)
+    if isinstance(given, dict):
+        return cast("dict[str, Any]", given)
+    raise InvalidValue(f"{name}: an object is wanted, not {describe(given)}", data={"field": name, "path": "$"})
 
 
 def given_inputs(inputs: Iterable[object]) -> Iterator[Any]:

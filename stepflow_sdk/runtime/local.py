@@ -26,7 +26,7 @@ from stepflow_sdk.runtime.config_loader import load_config
 from stepflow_sdk.runtime.engine import DEFAULT_MAX_CONCURRENCY, Engine, RunOptions
 from stepflow_sdk.runtime.events import Observer, guarded
 from stepflow_sdk.runtime.flow_checks import check_routes, check_types
-from stepflow_sdk.runtime.given import given_inputs, given_json
+from stepflow_sdk.runtime.given import given_inputs, given_json, given_object
 from stepflow_sdk.runtime.listing import list_components
 from stepflow_sdk.runtime.ordering import InOrder
 from stepflow_sdk.runtime.plugins.plugin import Host
@@ -422,8 +422,8 @@ def _options(
     run_id: str | None,
 ) -> RunOptions:
     return RunOptions(
-        variables={} if variables is None else given_json(variables, "variables"),
-        overrides=None if overrides is None else given_json(overrides, "overrides"),
+        variables={} if variables is None else given_object(variables, "variables"),
+        overrides=None if overrides is None else given_object(overrides, "overrides"),
         max_concurrency=max_concurrency,
         run_id=run_id,
     )

@@ -270,6 +270,14 @@ async def test_wrong_overrides_are_refused_before_the_run(overrides: Mapping[str
     assert plugin.calls == []
 
 
+@pytest.mark.parametrize("name", ["variables", "overrides"])
+async def test_variables_and_overrides_that_are_no_objects_are_refused_by_name(name: str) -> None:
+    options: dict[str, Any] = {name: [1]}
+    async with LocalRuntime() as runtime:
+        with pytest.raises(InvalidValue, match=f"^{name}: an object is wanted, not an array"):
+            await runtime.run({"output": 1}, **options)
+
+
 async def test_overrides_that_break_the_flow_are_refused() -> None:
     with pytest.raises(InvalidFlow, match=r"after the overrides.*component"):
         await run([step("s")], ref("s"), overrides={"s": {"value": {"component": 5}}})
