@@ -115,17 +115,22 @@ def _blobs(size: int) -> Iterator[Once]:
     """Storing a thousand more, and reading them, where `size` are stored already."""
     with _runtime(durable=True) as runtime:
         for start in range(0, size, 1000):
-            runtime.execute("/fill", {"start": start, "count": min(1000, size - start)})
+            runtime.execute("/store", {"start": start, "count": min(1000, size - start)})
         fresh = count(size, 1000)
-        yield lambda: _timed(lambda: runtime.execute("/fill", {"start": next(fresh), "count": 1000}))
+        yield lambda: _timed(lambda: runtime.execute("/store_and_read", {"start": next(fresh), "count": 1000}))
 
 
 @server.component
-async def fill(start: int, count: int, ctx: StepflowContext) -> None:
-    """Store so many blobs, all at once, and read them back."""
+async def store(start: int, count: int, ctx: StepflowContext) -> list[str]:
+    """Store so many blobs, all at once."""
     numbers = range(start, start + count)
-    ids = await asyncio.gather(*(ctx.put_blob({"number": number, "text": "a blob"}) for number in numbers))
-    await asyncio.gather(*map(ctx.get_blob, ids))
+    return await asyncio.gather(*(ctx.put_blob({"number": number, "text": "a blob"}) for number in numbers))
+
+
+@server.component
+async def store_and_read(start: int, count: int, ctx: StepflowContext) -> None:
+    """The same, and read them back."""
+    await asyncio.gather(*map(ctx.get_blob, await store(start, count, ctx)))
 
 
 @contextmanager
