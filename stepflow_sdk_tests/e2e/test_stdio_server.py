@@ -451,7 +451,8 @@ def test_twenty_thousand_requests_leave_nothing_behind() -> None:
         rounds(20_000)
         assert wire.memory() - memory < 5_000_000
         assert wire.descriptors() == descriptors
-        assert wire.threads() <= threads
+        # On a busy machine more of the 32 worker threads may have been woken, and those stay.
+        assert wire.threads() <= threads + 32
 
 
 @posix_only

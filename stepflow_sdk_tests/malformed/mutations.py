@@ -58,7 +58,8 @@ def _change(draw: st.DrawFn, holder: Any, key: Any) -> None:
         case "twice" if isinstance(holder, list):
             holder.insert(draw(st.integers(0, len(holder))), copy.deepcopy(holder[key]))
         case _:
-            holder[key] = draw(st.sampled_from(STRANGE))
+            # A copy: the next change may be one of what was put there.
+            holder[key] = copy.deepcopy(draw(st.sampled_from(STRANGE)))
 
 
 @st.composite
