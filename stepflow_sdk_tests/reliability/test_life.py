@@ -54,13 +54,17 @@ def test_at_the_end_of_input_all_is_answered_and_the_exit_code_is_zero(name: str
         assert wire.wait() == 0
 
 
-STUCK = ["/block", "/wait/async", "/late/stubborn", "/call/async", "/call/thread"]
+# To be given up, coroutines that swallow their cancellation take the process some seconds.
+STUBBORN = pytest.param("/late/stubborn", marks=pytest.mark.slow)
+STUCK = ["/block", "/wait/async", STUBBORN, "/call/async", "/call/thread"]
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
 @pytest.mark.promise("R8")
 @pytest.mark.parametrize("component", STUCK)
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, None], ids=lambda how: how.name if how else "EOF")
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow), None], ids=["SIGTERM", "SIGINT", "EOF"]
+)
 def test_what_does_not_end_is_answered_for_and_does_not_keep_the_process(
     how: signal.Signals | None, component: str
 ) -> None:
@@ -81,8 +85,7 @@ def test_what_does_not_end_is_answered_for_and_does_not_keep_the_process(
 
 @pytest.mark.promise("R8")
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("first", SIGNALS)
-@pytest.mark.parametrize("second", SIGNALS)
+@pytest.mark.parametrize(("first", "second"), [SIGNALS, SIGNALS[::-1]])
 def test_a_second_signal_ends_the_process_at_once(
     transport: Transport, first: signal.Signals, second: signal.Signals
 ) -> None:
@@ -225,7 +228,7 @@ def test_descriptors_that_are_closed_at_the_start_are_nobody_elses(closed: str) 
 
 
 @pytest.mark.promise("R9")
-@pytest.mark.parametrize("component", [None, "/block", "/late/stubborn", "/call/async"])
+@pytest.mark.parametrize("component", [None, "/block", STUBBORN, "/call/async"])
 def test_a_killed_runtime_leaves_no_server(component: str | None) -> None:
     request = INITIALIZE + (lines(execution(1, component, 1)) if component else b"")
     code = f"""

@@ -101,7 +101,7 @@ def test_what_is_done_besides_touches_neither_the_wire_nor_the_next(end: End, wa
 
 @pytest.mark.promise("R3", "R4", "R8")
 @pytest.mark.parametrize("how", sorted(LASTING))
-@pytest.mark.parametrize("way", ["/do", "/do/async"])
+@pytest.mark.parametrize("way", ["/do", pytest.param("/do/async", marks=pytest.mark.slow)])
 def test_a_process_that_was_changed_for_good_serves_on_and_ends(way: str, how: str) -> None:
     with serving(RECKLESS, environment={"DRAIN": "0"}) as wire:
         end = StdioEnd(wire)
