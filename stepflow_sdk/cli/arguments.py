@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"{PROGRAM} {command}",
             description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=details.strip(),
+            epilog=details.strip("\n"),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

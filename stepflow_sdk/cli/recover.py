@@ -6,8 +6,9 @@ resumed from the copy; the others are failed in it.
 
 from pathlib import Path
 
-from stepflow_sdk.cli.arguments import Options, Parser, UsageError
+from stepflow_sdk.cli.arguments import Options, Parser
 from stepflow_sdk.cli.output import Output, as_json, say
+from stepflow_sdk.cli.state import existing_file
 from stepflow_sdk.runtime.stores.recovery import recover_file
 
 __all__ = ["add_arguments", "execute"]
@@ -23,9 +24,7 @@ def add_arguments(parser: Parser) -> None:
 def execute(options: Options, output: Output) -> int:
     """Copy, print what was copied, and return the exit code."""
     target = options.parser.need(options, "output", "-o NEW")
-    source = Path(options.file)
-    if not source.is_file():
-        raise UsageError(f"recover: {source}: there is no such file")
+    source = existing_file(Path(options.file), "recover:")
     recovered = recover_file(source, Path(target))
     output.write(as_json(recovered))
     if recovered.lost or recovered.given_up:

@@ -8,6 +8,7 @@ The exit code is 0 when all have completed, or there was none, 1 when one failed
 command line or a file that another process has, 3 for a damaged file.
 """
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
 from stepflow_sdk.cli.loop import run_to_end
 from stepflow_sdk.cli.output import Output, say
 from stepflow_sdk.cli.progress import JsonProgress, TextProgress
-from stepflow_sdk.cli.state import add_state
+from stepflow_sdk.cli.state import add_state, existing_file
 from stepflow_sdk.cli.targets import make_runtime
 from stepflow_sdk.cli.terminal import step_writer
 from stepflow_sdk.errors import NotFound
@@ -39,6 +40,9 @@ def add_arguments(parser: Parser) -> None:
 
 def execute(options: Options, output: Output) -> int:
     """Finish the runs and return the exit code."""
+    if options.state is not None:
+        # A new file would have nothing to resume, and a wrong name would look like success.
+        existing_file(Path(options.state), "resume: --state")
     runtime = make_runtime(options, on_event=_observer(options))
     if not runtime.has_state:
         raise UsageError("resume: no state file: give --state FILE, or a configuration with a storageConfig")

@@ -12,6 +12,7 @@ import msgspec
 
 from stepflow_sdk.cli.arguments import Options, Parser, UsageError, whole_number
 from stepflow_sdk.cli.output import Output, printable, say
+from stepflow_sdk.cli.state import existing_file
 from stepflow_sdk.runtime import RunQuery, RunRecord
 from stepflow_sdk.runtime.run_status import run_statistics
 from stepflow_sdk.runtime.stores.opening import check_file, open_for_reading
@@ -34,9 +35,7 @@ def add_arguments(parser: Parser) -> None:
 
 def execute(options: Options, output: Output) -> int:
     """List them and return the exit code."""
-    path = Path(options.parser.need(options, "state", "--state FILE"))
-    if not path.is_file():
-        raise UsageError(f"runs: --state {path}: there is no such file")
+    path = existing_file(Path(options.parser.need(options, "state", "--state FILE")), "runs: --state")
     check_file(path)
     with contextlib.closing(open_for_reading(path)) as connection:
         if options.run is not None:

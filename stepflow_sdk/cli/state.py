@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from stepflow_sdk.cli.arguments import Options, number
+from stepflow_sdk.cli.arguments import Options, UsageError, number
 from stepflow_sdk.runtime import StateOptions
 
-__all__ = ["add_state", "read_state"]
+__all__ = ["add_state", "existing_file", "read_state"]
 
 
 def add_state(
@@ -28,3 +28,14 @@ def read_state(options: Options) -> StateOptions | None:
     """The state file that was named, or None."""
     file: str | None = getattr(options, "state", None)
     return None if file is None else StateOptions(Path(file), wait=options.state_wait)
+
+
+def existing_file(path: Path, what: str) -> Path:
+    """The path again; ``what`` names it in the error.
+
+    Raises:
+        UsageError: There is nothing, or something that is no file.
+    """
+    if not path.is_file():
+        raise UsageError(f"{what} {path}: {'this is no file' if path.exists() else 'there is no such file'}")
+    return path

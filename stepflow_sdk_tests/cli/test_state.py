@@ -190,11 +190,23 @@ def test_wrong_files_are_told_in_one_line(cli: CommandLine) -> None:
         connection.execute("CREATE TABLE t (x)")
     connection.close()
     assert cli(*run, "other.db").code == 2
-    for command in (["runs", "--state", "none.db"], ["recover", "none.db", "-o", "new.db"], ["resume"]):
+    resume = ["resume", "--server", "shop:server", "--state"]
+    for command in (
+        ["runs", "--state", "none.db"],
+        ["recover", "none.db", "-o", "new.db"],
+        ["resume"],
+        [*resume, "none.db"],
+    ):
         refused = cli(*command)
         assert refused.code == 2
         assert len([line for line in refused.err.splitlines() if line.startswith("stepflow-sdk:")]) == 1
     assert not (cli.directory / "none.db").exists()
+    for command in (["runs", "--state", "."], ["recover", ".", "-o", "new.db"], [*resume, "."]):
+        assert "this is no file" in cli(*command).err
+    for name, code in (("letter.db", 3), ("other.db", 2)):
+        refused = cli("recover", name, "-o", "new.db")
+        assert (refused.code, name in refused.err) == (code, True)
+    assert not (cli.directory / "new.db").exists()
     cli("run", "--flow", "flow.yaml", "--server", "shop:server", "--input-json", '{"n": 1}', "--state", "good.db")
     unknown = cli("resume", "--state", "good.db", "--server", "shop:server", "nobody")
     assert unknown.code == 2

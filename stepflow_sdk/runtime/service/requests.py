@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +17,7 @@ from stepflow_sdk.transports.http.policy import HttpPolicy, Refusal
 __all__ = ["read_request", "refuse"]
 
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`")
+_CHOICE: Final = re.compile(r"Invalid enum value '(.*)'$", re.DOTALL)
 _PLACE: Final = re.compile(r" - at `(\$.*)`$")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -30,8 +31,8 @@ async def read_request(operation: Operation, request: Request, policy: HttpPolic
     """Read what an operation takes.
 
     Raises:
-        Refusal: 400 for a wrong parameter or no JSON, 415 for another type of content, 422 for JSON of another form;
-            and as `read_body`.
+        Refusal: 400 for a wrong parameter or no JSON, 415 for another type or coding of content, 422 for JSON of
+            another form; and as `read_body`.
     """
     path = {name: str(request.path_params[name]) for name in operation.names}
     if "run_id" in path:
@@ -66,6 +67,9 @@ async def _read_content(operation: Operation, request: Request, policy: HttpPoli
         wanted = " or ".join(f'"{name}"' for name in operation.body)
         given = f"not {content_type[:80]!r}" if content_type else "and the request says nothing of it"
         raise refuse(415, f"the content type must be {wanted}, {given}")
+    coding = b", ".join(value for name, value in headers if name == b"content-encoding").decode("latin-1")
+    if coding.strip().lower() not in ("", "identity"):
+        raise refuse(415, f"no content coding is read, and this body has {coding[:80]!r}; send it as it is")
     if content_type == BYTES:
         return body_pieces(request.receive, policy)
     form = operation.body[JSON]
@@ -93,8 +97,20 @@ def _told(error: msgspec.ValidationError, form: type[Struct] | None, what: str, 
     said = text[: place.start()]
     name = place[1].removeprefix("$.")
     value = ""
+    if found := _CHOICE.match(said):
+        choices = _choices(form, name)
+        near = did_you_mean(found[1], choices)
+        listed = f"expected one of {', '.join(choices)}, not {found[1][:60]!r}"
+        return f"the {what} {name!r}: {listed}{f'; {near}' if near else ''}"
     if name in given:
         # What stands in an address is text, whatever it means.
         said = said.replace(", got `str`", "").replace(" | null", "")
         value = f" (given: {given[name][:60]!r})"
     return f"the {what} {name!r}: {said[:1].lower()}{said[1:]}{value}"
+
+
+def _choices(form: type[Struct] | None, name: str) -> list[str]:
+    """What a field may be that is one of some words."""
+    fields = () if form is None else msgspec.structs.fields(form)
+    kinds = (kind for field in fields if field.encode_name == name for kind in (field.type, *get_args(field.type)))
+    return [str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]

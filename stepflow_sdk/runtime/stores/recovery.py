@@ -50,10 +50,12 @@ def recover_file(source: Path, target: Path) -> Recovered:
         target: The new one, which must not be there.
 
     Raises:
-        StateError: The source cannot be read at all, or the target is there or cannot be written.
+        CorruptState: Nothing of the source can be found.
+        StateError: It is another kind of database, or the target is there or cannot be written.
     """
     if target.exists():
         raise StateError(f"{target}: is there already; name a new file")
+    _check_source(source)
     make_file(target)
     try:
         with (
@@ -66,6 +68,16 @@ def recover_file(source: Path, target: Path) -> Recovered:
     except SqliteError as error:
         raise StateError(f"{source}: nothing can be copied: {error}") from None
     return recovered
+
+
+def _check_source(source: Path) -> None:
+    try:
+        with contextlib.closing(connect(source, "ro")) as old:
+            tables = {name for (name,) in old.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    except SqliteError as error:
+        raise CorruptState(f"{source}: nothing can be copied, not even its tables can be found: {error}") from None
+    if not tables & {"runs", "blobs"}:
+        raise StateError(f"{source}: is not a state file: it has neither runs nor blobs")
 
 
 class _Copier:

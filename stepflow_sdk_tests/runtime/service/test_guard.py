@@ -111,3 +111,18 @@ async def test_a_bug_is_told_in_the_log_alone(api: Api, monkeypatch: pytest.Monk
     monkeypatch.setattr(api.runtime.engine.runs, "find", broken)
     failed = await api.call("GET", "/runs")
     assert (failed.status, failed.message) == (500, "the service failed on this request; its log says why")
+
+
+async def test_a_coded_body_is_refused_and_not_taken_for_what_it_codes(api: Api) -> None:
+    for kind in ("application/json", "application/octet-stream"):
+        headers = {"content-type": kind, "content-encoding": "gzip"}
+        refused = await api.call("POST", "/blobs", data=b"\x1f\x8b", headers=headers)
+        assert (refused.status, "'gzip'" in refused.message) == (415, True)
+    plain = await api.call("POST", "/blobs", data=b'{"data": 1}', headers=JSON | {"content-encoding": "identity"})
+    assert plain.status == 200
+
+
+async def test_a_word_that_is_none_of_those_known_is_told_them(api: Api) -> None:
+    refused = await api.call("POST", "/blobs", {"data": 1, "blobType": "dta"})
+    wanted = "the field 'blobType': expected one of flow, data, binary, not 'dta'; did you mean 'data'?"
+    assert (refused.status, refused.message) == (422, wanted)

@@ -191,7 +191,13 @@ WRONG_PARAMETERS = [
     ("stat=running", "unknown parameter 'stat'; did you mean 'status'?"),
     ("limit=ten", "the parameter 'limit': expected `int` (given: 'ten')"),
     ("limit=5000", "the parameter 'limit': expected `int` <= 1000 (given: '5000')"),
-    ("status=done", "the parameter 'status': invalid enum value 'done' (given: 'done')"),
+    (
+        "status=runing",
+        (
+            "the parameter 'status': expected one of running, completed, failed, cancelled, paused, recoveryFailed, "
+            "not 'runing'; did you mean 'running'?"
+        ),
+    ),
     ("limit=1&limit=2", "the parameter 'limit' is given twice"),
 ]
 
