@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stepflow_sdk_tests.asgi.client import execute, request
 from stepflow_sdk_tests.transports.test_http_sessions import Client, endpoint
@@ -52,12 +52,14 @@ class Conversations(RuleBasedStateMachine):
         self.open: list[Open] = []
         self.ended: list[str] = []
         self.answered: list[str] = []
+        self.refused = 0
         self.app: Any = None
 
     @initialize()
     def serve(self) -> None:
         self.app = self.runner.run(self.stack.enter_async_context(endpoint(count=MOST)))
 
+    @precondition(lambda self: len(self.open) < MOST or self.refused < 2)
     @rule()
     def connect(self) -> None:
         self.runner.run(self._connect())
@@ -69,24 +71,25 @@ class Conversations(RuleBasedStateMachine):
         else:
             await asyncio.wait_for(client.task, PATIENCE)
             assert client.status == 503
+            self.refused += 1
 
+    @precondition(lambda self: self.open)
     @rule(which=which)
     def ask(self, which: int) -> None:
-        if self.open:
-            self.runner.run(self._ask(self.open[which % len(self.open)]))
+        self.runner.run(self._ask(self.open[which % len(self.open)]))
 
     async def _ask(self, session: Open) -> None:
         answer = asyncio.ensure_future(execute(self.app, "/ask", path=session.address))
         session.waiting[await session.next_call()] = answer
 
-    @rule(which=which, call=which, fails=st.booleans())
-    def answer(self, which: int, call: int, fails: bool) -> None:
+    @precondition(lambda self: self.waiting())
+    @rule(call=which, fails=st.booleans())
+    def answer(self, call: int, fails: bool) -> None:
         """The call of a session is answered where it belongs."""
-        if self.open and (session := self.open[which % len(self.open)]).waiting:
-            id = list(session.waiting)[call % len(session.waiting)]
-            reply = self.runner.run(self._answer(session, id, fails))
-            assert reply["id"] == 1
-            assert ("error" in reply) is fails
+        waiting = self.waiting()
+        reply = self.runner.run(self._answer(*waiting[call % len(waiting)], fails))
+        assert reply["id"] == 1
+        assert ("error" in reply) is fails
 
     async def _answer(self, session: Open, id: str, fails: bool) -> Any:
         await self._send(session, id, fails)
@@ -99,28 +102,28 @@ class Conversations(RuleBasedStateMachine):
         sent = await request(self.app, path, {"jsonrpc": "2.0", "id": id, **outcome})
         assert sent.status == 202
 
+    @precondition(lambda self: self.waiting())
     @rule(which=which, call=which, elsewhere=st.booleans())
     def answer_for_another(self, which: int, call: int, elsewhere: bool) -> None:
         """An answer that comes by another session, or by none, is for nobody."""
-        everything = [(session, id) for session in self.open for id in session.waiting]
-        if everything:
-            session, id = everything[call % len(everything)]
-            others = [other for other in self.open if other is not session]
-            other = others[which % len(others)] if others and elsewhere else None
-            self.runner.run(self._send(other, id))
+        waiting = self.waiting()
+        session, id = waiting[call % len(waiting)]
+        others = [other for other in self.open if other is not session]
+        other = others[which % len(others)] if others and elsewhere else None
+        self.runner.run(self._send(other, id))
 
+    @precondition(lambda self: self.open and self.answered)
     @rule(which=which, call=which)
     def answer_again(self, which: int, call: int) -> None:
-        if self.open and self.answered:
-            session = self.open[which % len(self.open)]
-            self.runner.run(self._send(session, self.answered[call % len(self.answered)]))
+        session = self.open[which % len(self.open)]
+        self.runner.run(self._send(session, self.answered[call % len(self.answered)]))
 
+    @precondition(lambda self: self.open)
     @rule(which=which)
     def leave(self, which: int) -> None:
-        if self.open:
-            session = self.open.pop(which % len(self.open))
-            self.runner.run(self._leave(session))
-            self.ended.append(session.address)
+        session = self.open.pop(which % len(self.open))
+        self.runner.run(self._leave(session))
+        self.ended.append(session.address)
 
     async def _leave(self, session: Open) -> None:
         session.client.gone.set()
@@ -128,11 +131,15 @@ class Conversations(RuleBasedStateMachine):
         for answer in session.waiting.values():
             assert (await asyncio.wait_for(answer, PATIENCE))["error"]["code"] == -32005
 
+    @precondition(lambda self: self.ended)
     @rule(which=which)
     def use_what_has_ended(self, which: int) -> None:
-        if self.ended:
-            refused = self.runner.run(request(self.app, self.ended[which % len(self.ended)], {}))
-            assert (refused.status, refused.json["error"]["code"]) == (404, -32010)
+        refused = self.runner.run(request(self.app, self.ended[which % len(self.ended)], {}))
+        assert (refused.status, refused.json["error"]["code"]) == (404, -32010)
+
+    def waiting(self) -> list[tuple[Open, str]]:
+        """The calls that wait for an answer, with their sessions."""
+        return [(session, id) for session in self.open for id in session.waiting]
 
     @invariant()
     def nobody_else_was_answered_and_streams_are_apart(self) -> None:
@@ -150,4 +157,4 @@ class Conversations(RuleBasedStateMachine):
 
 
 TestConversations = Conversations.TestCase
-TestConversations.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestConversations.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
