@@ -78,8 +78,12 @@ async def open_writer(
 
 
 def _can_be_polled(descriptor: int) -> bool:
+    if sys.platform == "win32":
+        return False
     mode = os.fstat(descriptor).st_mode
-    return sys.platform != "win32" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
+    # Only asyncio's own loop can be kept from taking what arrives for the end of writing; see `open_writer`.
+    own_loop = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
+    return stat.S_ISFIFO(mode) or (stat.S_ISSOCK(mode) and own_loop)
 
 
 class _PolledReader(asyncio.Protocol):

@@ -1,13 +1,16 @@
 """Servers on uvloop, which they run on where it is installed."""
 
+import json
 import os
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from stepflow_sdk_tests.e2e.web import serving_http
-from stepflow_sdk_tests.e2e.wire import serving
+from stepflow_sdk_tests.e2e.wire import PATIENCE, SERVERS, serving
 from stepflow_sdk_tests.interop.environments import Package, python_of
 
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop")]
@@ -44,3 +47,24 @@ def test_a_server_over_http_runs_on_uvloop(environment: dict[str, str]) -> None:
         assert web.send(body=request).json["result"]["output"]["loop"] == "uvloop"
         web.process.terminate()
         assert web.process.wait(60) == 0
+
+
+def test_one_socket_can_be_stdin_and_stdout_on_uvloop(environment: dict[str, str]) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        command = [sys.executable, str(SERVERS / "looped.py")]
+        variables = {**os.environ, **environment}
+        process = subprocess.Popen(
+            command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL, env=variables
+        )
+        theirs.close()
+        params = {"component": "/about", "input": {"wait": False}, "attempt": 1, "observability": {}}
+        for method, sent in (("initialize", {"runtime_protocol_version": 1}), ("components/execute", params)):
+            ours.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": sent}).encode() + b"\n")
+        ours.settimeout(PATIENCE)
+        with ours.makefile("rb") as answers:
+            answers.readline()
+            assert json.loads(answers.readline())["result"]["output"]["loop"] == "uvloop"
+            ours.shutdown(socket.SHUT_WR)
+            assert answers.read() == b""
+        assert process.wait(PATIENCE) == 0
