@@ -41,9 +41,11 @@ def execute(options: Options, output: Output) -> int:
         if options.run is not None:
             _write_outcomes(connection, options.run, output)
             return 0
-        runs = find_runs(connection, RunQuery(status=options.status, limit=options.limit))
-    for run in runs:
+        runs = find_runs(connection, RunQuery(status=options.status, limit=options.limit + 1))
+    for run in runs[: options.limit]:
         output.write(_line(run, as_json=options.json))
+    if len(runs) > options.limit:
+        say(f"there are older runs; these are the latest {options.limit} (--limit)")
     if not runs:
         say("there are no such runs")
     return 0

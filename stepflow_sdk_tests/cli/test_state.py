@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -242,6 +243,18 @@ def test_recover_says_what_it_has_copied(cli: CommandLine) -> None:
     assert done.json["lost"] == {"runs": 1}
     assert cli("runs", "--state", "b.db").out.count("completed") == 2
     assert cli("recover", "a.db", "-o", "b.db").code == 2
+    latest = cli("runs", "--state", "b.db", "--limit", "1")
+    assert (latest.out.count("\n"), "there are older runs" in latest.err) == (1, True)
+    assert "older" not in cli("runs", "--state", "b.db", "--limit", "2").err
+    nowhere = cli("recover", "a.db", "-o", "b.db/c.db")
+    assert (nowhere.code, "b.db/c.db: cannot be made" in nowhere.err.replace(os.sep, "/")) == (2, True)
+    # As where the directory cannot be written: the log cannot be opened.
+    shutil.copy(cli.directory / "b.db", cli.directory / "d.db")
+    (cli.directory / "d.db-wal").mkdir()
+    for command in (("runs", "--state", "d.db"), ("recover", "d.db", "-o", "e.db")):
+        refused = cli(*command)
+        assert (refused.code, "needs a directory that it can write to" in refused.err) == (2, True)
+    assert not (cli.directory / "e.db").exists()
     file.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
     assert cli("runs", "--state", "a.db").code == 3
 

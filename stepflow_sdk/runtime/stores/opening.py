@@ -13,7 +13,16 @@ from stepflow_sdk.runtime.stores.locks import Holder
 from stepflow_sdk.runtime.stores.schema import APPLICATION_ID, MIGRATIONS, VERSION, create_tables
 from stepflow_sdk.runtime.stores.sqlite_blobs import PARTIAL
 
-__all__ = ["Synchronous", "check_file", "connect", "make_file", "open_for_reading", "open_for_writing", "prepare_file"]
+__all__ = [
+    "Synchronous",
+    "check_file",
+    "connect",
+    "make_file",
+    "open_for_reading",
+    "open_for_writing",
+    "prepare_file",
+    "unusable_file",
+]
 
 Synchronous = Literal["full", "normal"]
 
@@ -63,7 +72,7 @@ def check_file(path: Path) -> int:
         with contextlib.closing(connect(path, "ro")) as connection:
             return _check(connection, path)
     except SqliteError as error:
-        raise _unusable(path, error) from None
+        raise unusable_file(path, error) from None
 
 
 def open_for_writing(
@@ -90,7 +99,7 @@ def open_for_writing(
         _forget_halves(connection)
         connection.execute("COMMIT")
     except SqliteError as error:
-        raise _unusable(path, error) from None
+        raise unusable_file(path, error) from None
     return connection, epoch
 
 
@@ -103,7 +112,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     try:
         return connect(path, "ro")
     except SqliteError as error:
-        raise _unusable(path, error) from None
+        raise unusable_file(path, error) from None
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -138,7 +147,8 @@ def make_file(path: Path) -> None:
             create_tables(connection)
         draft.replace(path)
     except (OSError, sqlite3.Error) as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise StateError(f"{path}: cannot be made: {getattr(error, 'strerror', None) or error}") from None
 
 
@@ -187,7 +197,11 @@ def _forget_halves(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM blobs WHERE id GLOB ?", (partial,))
 
 
-def _unusable(path: Path, error: Exception) -> StateError:
+def unusable_file(path: Path, error: Exception) -> StateError:
+    """The error to raise for what SQLite says when a file is opened."""
     if is_corrupt(error):
         return CorruptState(f"{path}: is damaged ({error}); nothing is written to it, see `stepflow-sdk recover`")
-    return StateError(f"{path}: cannot be used: {error}")
+    # Whoever only reads needs the shared memory of the log, too.
+    name: str = getattr(error, "sqlite_errorname", "")
+    hint = "; SQLite needs a directory that it can write to" if name.startswith("SQLITE_CANTOPEN") else ""
+    return StateError(f"{path}: cannot be used: {error}{hint}")

@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import DecodeError, Struct, ValidationError
 
 from stepflow_sdk.errors import CorruptState, StateError
-from stepflow_sdk.runtime.stores.failures import SqliteError
-from stepflow_sdk.runtime.stores.opening import connect, make_file
+from stepflow_sdk.runtime.stores.failures import SqliteError, is_corrupt
+from stepflow_sdk.runtime.stores.opening import connect, make_file, unusable_file
 from stepflow_sdk.runtime.stores.rows import Tail, item_of, read_input, run_of, secrets_of, step_of, tail_row
 from stepflow_sdk.runtime.stores.sqlite_blobs import copy_blob
 
@@ -51,7 +51,7 @@ def recover_file(source: Path, target: Path) -> Recovered:
 
     Raises:
         CorruptState: Nothing of the source can be found.
-        StateError: It is another kind of database, or the target is there or cannot be written.
+        StateError: It is another kind of database or cannot be opened, or the target is there or cannot be written.
     """
     if target.exists():
         raise StateError(f"{target}: is there already; name a new file")
@@ -75,6 +75,8 @@ def _check_source(source: Path) -> None:
         with contextlib.closing(connect(source, "ro")) as old:
             tables = {name for (name,) in old.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     except SqliteError as error:
+        if not is_corrupt(error):
+            raise unusable_file(source, error) from None
         raise CorruptState(f"{source}: nothing can be copied, not even its tables can be found: {error}") from None
     if not tables & {"runs", "blobs"}:
         raise StateError(f"{source}: is not a state file: it has neither runs nor blobs")
