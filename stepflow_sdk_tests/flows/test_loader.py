@@ -172,7 +172,7 @@ def test_variables_are_declared_by_their_schemas() -> None:
         ({"output": {"$input": 3}}, "$.output.$input", "a path is a string such as '$.name', not the number 3"),
         ({"output": {"$step": "a", "path": ["x"]}}, "$.output.path", "not an array"),
         ({"output": {"$variable": "v", "default": {"$input": "$["}}}, "$.output.default.$input", "never closed"),
-        ({"output": {"a": object()}}, "$.output.a", "an instance of object is not a JSON value"),
+        ({"output": {"a": ...}}, "$.output.a", "an instance of ellipsis is not a JSON value"),
         ({"output": {"a": {1: 2}}}, "$.output.a", "the key 1 is the number 1; keys are strings"),
         ({"output": [float("nan")]}, "$.output[0]", "JSON has no nan"),
         ({"output": ["\ud800"]}, "$.output[0]", "half a surrogate pair"),
