@@ -131,6 +131,7 @@ REFUSALS: list[tuple[dict[str, Any], int, int]] = [
     ({"body": {}, "headers": {"content-type": "text/plain"}}, 415, -32600),
     ({"body": {}, "headers": {"content-type": "text/plain; x=application/json"}}, 415, -32600),
     ({"body": {}, "headers": {"content-type": "application/jsonx"}}, 415, -32600),
+    ({"body": {}, "headers": {"content-encoding": "gzip"}}, 415, -32600),
     ({"body": {}, "headers": {"accept": "application/json"}}, 406, -32600),
     ({"body": {}, "headers": {"accept": ""}}, 406, -32600),
     ({"body": {}, "headers": {"host": "evil.example"}}, 421, -32007),

@@ -110,7 +110,14 @@ class HttpPolicy:
         """
         if self.check_body(headers) != b"application/json":
             raise Refusal(415, InvalidRequest('the content type must be "application/json"'))
-        accept = b",".join([value for name, value in headers if name == b"accept"])
+        accept = encoding = b""
+        for name, value in headers:
+            if name == b"accept":
+                accept = b",".join((accept, value)) if accept else value
+            elif name == b"content-encoding":
+                encoding = value.strip().lower()
+        if encoding not in {b"", b"identity"}:
+            raise Refusal(415, InvalidRequest("no content coding is read; send the body as it is"))
         if not (_accepts(accept) if len(accept) > _LONG else _known_accepts(accept)):
             message = 'the client must accept both "application/json" and "text/event-stream"'
             raise Refusal(406, InvalidRequest(message))
