@@ -131,32 +131,34 @@ class WorkerThreads:
     def _work(self) -> None:
         while self._calls.get():
             while (job := self._take()) is not None:
+                if job is _end:
+                    return
                 epoch = self._epoch
                 job()
                 # Not keeping the job alive while waiting for the next one frees what it holds.
                 del job
                 if epoch != self._epoch:
                     self._come_free()
-            if self._should_end():
-                return
 
     def _take(self) -> Callable[[], None] | None:
+        """The next job; None to sleep, `_end` to end."""
         with self._lock:
             # Those that stood in for others make room when these work again.
             if self._jobs and self._awake <= self._limit + min(self._waiting, _MOST_WAITING):
                 self._begun += 1
                 return self._jobs.popleft()
             self._awake -= 1
-            return None
+            if self._threads <= self._limit:
+                return None
+            # In the same breath: whoever counts the threads that sleep must not count on one that is about to end.
+            self._threads -= 1
+            return _end
 
     def _come_free(self) -> None:
         # A little too much or too little costs a wake-up or half a millisecond, and the next look counts anew.
         with self._lock:
             self._stuck = max(self._stuck - 1, 0)
 
-    def _should_end(self) -> bool:
-        with self._lock:
-            if self._threads <= self._limit:
-                return False
-            self._threads -= 1
-            return True
+
+def _end() -> None:
+    """Stands for a job where there is no more use for the thread."""

@@ -1,9 +1,12 @@
 """`def` components and the threads they share."""
 
+import asyncio
+import random
 import threading
 from typing import Any
 
 from stepflow_sdk import BlockingContext, StepflowServer
+from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.runtime import LocalRuntime
 
 
@@ -59,3 +62,45 @@ async def test_no_more_threads_work_at_once_than_the_server_allows() -> None:
         outcomes = await runtime.run_batch(step_of("/work", {}), range(20), max_concurrency=20)
         assert [outcome.unwrap() for outcome in outcomes] == [None] * 20
     assert most == 2
+
+
+class _Crowd:
+    """Jobs that wait for jobs, which wait for jobs: as deep and as many as a seed says."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.pool = WorkerThreads(self.random.choice([1, 2, 3]))
+        self.loop = asyncio.get_running_loop()
+        self.left = 0
+        self.done = asyncio.Event()
+
+    def spawn(self, depth: int, after: threading.Event) -> None:
+        self.left += 1
+        waits, works = self.random.random() < 0.8, self.random.random() < 0.1
+        self.pool.submit(lambda: self.run(depth if waits else 0, works, after))
+
+    def run(self, depth: int, works: bool, after: threading.Event) -> None:
+        if depth:
+            inner = threading.Event()
+            self.loop.call_soon_threadsafe(self.spawn, depth - 1, inner)
+            with self.pool.waiting():
+                inner.wait()
+        if works:
+            threading.Event().wait(0.0007)  # long enough to count as stuck
+        after.set()
+        self.loop.call_soon_threadsafe(self.end)
+
+    def end(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.done.set()
+
+
+async def test_no_job_is_forgotten_however_threads_wait_and_stand_in() -> None:
+    for seed in range(300):
+        crowd = _Crowd(seed)
+        for _ in range(crowd.random.randint(1, 40)):
+            crowd.spawn(crowd.random.randint(0, 3), threading.Event())
+        async with asyncio.timeout(60):
+            await crowd.done.wait()
+        crowd.pool.close()
