@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -65,33 +66,7 @@ def parse_arguments(name: str, policy: HttpPolicy, tuning: Tuning, arguments: Se
     Raises:
         SystemExit: With code 2 for a wrong command line.
     """
-    what = f"Serve the components of {name}: to a Stepflow runtime over stdin and stdout, or as --http or --mcp says."
-    parser = argparse.ArgumentParser(description=what)
-    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-    parser.add_argument(
-        "--no-tuning", action="store_true", help="leave memory, threads and event loop as Python has them"
-    )
-    parser.add_argument("--log-format", default="text", choices=["text", "json"], help="json: an object on each line")
-    parser.add_argument("--metrics", action="store_true", help="count requests: GET /metrics, or the log at the end")
-    parser.add_argument(
-        "--slow",
-        type=_positive,
-        metavar="SECONDS",
-        help="warn in the log of a component that has not ended after so long",
-    )
-    ways = parser.add_mutually_exclusive_group()
-    ways.add_argument("--http", action="store_true", help='serve HTTP, and print {"port": N} when ready')
-    ways.add_argument("--mcp", action="store_true", help="serve an MCP client over stdin and stdout, as tools")
-    http = parser.add_argument_group("with --http")
-    http.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
-    http.add_argument("--port", default=0, type=int, help="the port to listen on; 0, the default, takes a free one")
-    http.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name for the Host header")
-    http.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help="an origin that may call")
-    http.add_argument("--token-env", metavar="NAME", help="the environment variable that holds the bearer token")
-    http.add_argument(
-        "--blob-api", metavar="URL", help="the runtime's blobs, for replicas that it does not introduce itself to"
-    )
-    http.add_argument("--insecure", action="store_true", help="listen beyond this machine without a token")
+    parser = _make_parser(name)
     given = parser.parse_args(arguments)
     token = policy.token
     if given.token_env is not None:
@@ -126,6 +101,37 @@ def parse_arguments(name: str, policy: HttpPolicy, tuning: Tuning, arguments: Se
         port=given.port,
         policy=changed,
     )
+
+
+def _make_parser(name: str) -> argparse.ArgumentParser:
+    what = f"Serve the components of {name}: to a Stepflow runtime over stdin and stdout, or as --http or --mcp says."
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    parser.add_argument(
+        "--no-tuning", action="store_true", help="leave memory, threads and event loop as Python has them"
+    )
+    parser.add_argument("--log-format", default="text", choices=["text", "json"], help="json: an object on each line")
+    parser.add_argument("--metrics", action="store_true", help="count requests: GET /metrics, or the log at the end")
+    parser.add_argument(
+        "--slow",
+        type=_positive,
+        metavar="SECONDS",
+        help="warn in the log of a component that has not ended after so long",
+    )
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--http", action="store_true", help='serve HTTP, and print {"port": N} when ready')
+    ways.add_argument("--mcp", action="store_true", help="serve an MCP client over stdin and stdout, as tools")
+    http = parser.add_argument_group("with --http")
+    http.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    http.add_argument("--port", default=0, type=int, help="the port to listen on; 0, the default, takes a free one")
+    http.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name for the Host header")
+    http.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help="an origin that may call")
+    http.add_argument("--token-env", metavar="NAME", help="the environment variable that holds the bearer token")
+    http.add_argument(
+        "--blob-api", metavar="URL", help="the runtime's blobs, for replicas that it does not introduce itself to"
+    )
+    http.add_argument("--insecure", action="store_true", help="listen beyond this machine without a token")
+    return parser
 
 
 def _positive(text: str) -> float:
@@ -199,7 +205,9 @@ def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireD
     finally:
         sys.stdout = stdout
         if not logs.stop():
-            # Nobody reads stderr. The interpreter would wait at its end for the thread that is stuck in a write to it.
+            # Nobody reads stderr. At its end the interpreter would flush it, and so wait for the thread that is stuck in
+            # a write to it, and for that thread itself.
+            sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (to the end)
             atexit.register(os._exit, code)
         if relay is not None:
             relay.stop()
