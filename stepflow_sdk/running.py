@@ -205,8 +205,8 @@ def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireD
     finally:
         sys.stdout = stdout
         if not logs.stop():
-            # Nobody reads stderr. At its end the interpreter would flush it, and so wait for the thread that is stuck in
-            # a write to it, and for that thread itself.
+            # Nobody reads stderr. At its end the interpreter would flush it, and so wait for the thread that is stuck
+            # in a write to it, and for that thread itself.
             sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (to the end)
             atexit.register(os._exit, code)
         if relay is not None:
