@@ -50,7 +50,7 @@ if sys.version_info >= (3, 12):
         def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
             self._loop = loop
 
-        def begin(self, work: Work, context: Context, *, waits: bool = False) -> asyncio.Task[None] | None:  # noqa: ARG002  (below)
+        def begin(self, work: Work, context: Context, *, waits: bool = False) -> asyncio.Task[None] | None:  # noqa: ARG002  (for 3.11)
             """Run a coroutine until it ends or waits.
 
             Args:

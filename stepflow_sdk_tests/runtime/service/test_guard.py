@@ -106,7 +106,7 @@ async def test_other_paths_and_methods_are_told_with_what_there_is(api: Api) -> 
 
 async def test_a_bug_is_told_in_the_log_alone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object) -> None:
-        raise RuntimeError("the secret path /root/x")
+        raise RuntimeError("the secret path /srv/x")
 
     monkeypatch.setattr(api.runtime.engine.runs, "find", broken)
     failed = await api.call("GET", "/runs")
