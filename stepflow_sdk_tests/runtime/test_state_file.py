@@ -16,7 +16,7 @@ import pytest
 from stepflow_sdk.errors import CorruptState, InvalidValue, ResourceUnavailable, StateError
 from stepflow_sdk.protocol import FlowResultSuccess
 from stepflow_sdk.runtime import LocalRuntime, RunQuery, RunRecord, StateOptions
-from stepflow_sdk.runtime.stores import locks, opening, schema
+from stepflow_sdk.runtime.stores import locks, migrating, opening, schema
 from stepflow_sdk.runtime.stores.options import Retention
 from stepflow_sdk.runtime.stores.recovery import recover_file
 from stepflow_sdk.runtime.stores.sqlite import SqliteState
@@ -208,7 +208,7 @@ async def test_an_older_version_is_brought_up_to_date_after_a_backup(
     path = tmp_path / "state.db"
     ids = await _filled(path)
     _make_version_0(path)
-    monkeypatch.setattr(opening, "MIGRATIONS", {0: UPGRADE})
+    monkeypatch.setattr(migrating, "MIGRATIONS", {0: UPGRADE})
     with pytest.raises(StateError, match="autoMigrate is off"):
         await SqliteState.open(StateOptions(path, auto_migrate=False))
     state = await SqliteState.open(path)
@@ -229,7 +229,7 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(
     _make_version_0(path)
     before = path.read_bytes()
     for migrations in ({}, {0: (*UPGRADE, "CREATE TABLE runs (again)")}):
-        monkeypatch.setattr(opening, "MIGRATIONS", migrations)
+        monkeypatch.setattr(migrating, "MIGRATIONS", migrations)
         with pytest.raises(StateError, match="it is as it was"):
             await SqliteState.open(path)
     assert path.read_bytes() == before
@@ -597,6 +597,30 @@ async def test_every_beginning_of_the_log_is_a_state_from_which_the_run_ends(tmp
 @pytest.mark.slow
 async def test_the_log_may_be_cut_anywhere(tmp_path: Path) -> None:
     assert await _replay_log(tmp_path, 1024) > 40
+
+
+CUT_OFF = """
+import os, sqlite3, sys
+
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = DELETE")
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("UPDATE runs SET head = zeroblob(10)")
+connection.execute("UPDATE inputs SET body = zeroblob(10)")
+connection.execute("UPDATE blobs SET content = zeroblob(100000)")
+os._exit(0)
+"""
+
+
+@pytest.mark.promise("D6")
+async def test_a_transaction_without_a_log_that_a_crash_cut_off_is_undone(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    ids = await _filled(path)
+    truth = await _read_all(path, ids)
+    await anyio.run_process([sys.executable, "-c", CUT_OFF, str(path)])
+    assert (tmp_path / "state.db-journal").stat().st_size > 0
+    assert await _read_all(path, ids) == truth
 
 
 # ---- growth -----------------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from typing import Any
 from msgspec import DecodeError, Struct, ValidationError
 
 from stepflow_sdk.errors import CorruptState, StateError
-from stepflow_sdk.runtime.stores.failures import SqliteError, is_corrupt
-from stepflow_sdk.runtime.stores.opening import connect, make_file, unusable_file
+from stepflow_sdk.runtime.stores.connecting import connect, unusable_file
+from stepflow_sdk.runtime.stores.failures import SqliteError, is_corrupt, is_full
+from stepflow_sdk.runtime.stores.making import make_file
 from stepflow_sdk.runtime.stores.rows import Tail, item_of, read_input, run_of, secrets_of, step_of, tail_row
 from stepflow_sdk.runtime.stores.sqlite_blobs import copy_blob
 
@@ -56,17 +57,15 @@ def recover_file(source: Path, target: Path) -> Recovered:
     if target.exists():
         raise StateError(f"{target}: is there already; name a new file")
     _check_source(source)
-    make_file(target)
-    try:
-        with (
-            contextlib.closing(connect(source, "ro")) as old,
-            contextlib.closing(connect(target, "rw")) as new,
-        ):
+    recovered = Recovered(lost={})
+    with contextlib.closing(connect(source, "ro")) as old:
+
+        def copy(new: sqlite3.Connection) -> None:
             new.execute("BEGIN IMMEDIATE")
-            recovered = _Copier(old, new).copy()
+            _Copier(old, new, recovered).copy()
             new.execute("COMMIT")
-    except SqliteError as error:
-        raise StateError(f"{source}: nothing can be copied: {error}") from None
+
+        make_file(target, copy)
     return recovered
 
 
@@ -83,12 +82,12 @@ def _check_source(source: Path) -> None:
 
 
 class _Copier:
-    def __init__(self, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    def __init__(self, old: sqlite3.Connection, new: sqlite3.Connection, done: Recovered) -> None:
         self._old = old
         self._new = new
-        self._done = Recovered(lost={})
+        self._done = done
 
-    def copy(self) -> Recovered:
+    def copy(self) -> None:
         old_runs = dict(self._sound("runs", _RUNS, _sound_run))
         for key, row in old_runs.items():
             self._copy_run(key, row)
@@ -96,9 +95,10 @@ class _Copier:
         for key in keys:
             try:
                 self._done.blobs += copy_blob(self._old, self._new, key)
-            except (CorruptState, *SqliteError):
+            except (CorruptState, *SqliteError) as error:
+                if is_full(error):  # nothing is wrong with the blob
+                    raise
                 self._lose("blobs")
-        return self._done
 
     def _copy_run(self, key: int, row: Row) -> None:
         _, record = run_of(row[-7:])

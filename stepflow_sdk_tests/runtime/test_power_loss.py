@@ -1,0 +1,108 @@
+"""What is promised is on the disk before: seen in the system calls of real programs, and by cutting their power."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stepflow_sdk_tests.runtime.power.cuts import Cuts, Promises, cut_often, played
+from stepflow_sdk_tests.runtime.power.disks import Disk
+from stepflow_sdk_tests.runtime.power.syscalls import Call, recorded, traced, why_not
+
+REASON = why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+
+PROGRAM = [sys.executable, "-m", "stepflow_sdk_tests.runtime.power.program"]
+
+
+class Lab:
+    """A folder with a state file, what is on the disk of it for sure, and what has been promised about it."""
+
+    def __init__(self, tmp_path: Path, found: Path) -> None:
+        self.folder = tmp_path / "disk"
+        self.folder.mkdir()
+        self._disk = Disk(self.folder)
+        self._promises = Promises()
+        self._calls: list[Call] = []
+        self._record = tmp_path / "record"
+        self._found = found
+
+    def run(self, *arguments: str, kill_at: int = 0) -> None:
+        """Run the program, after those that were run before."""
+        command = [*PROGRAM, str(self.folder / "state.db"), *arguments]
+        done = subprocess.run(
+            traced(self._record, self.folder, *command, kill_at=kill_at), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == (128 + signal.SIGKILL if kill_at else 0), done.stderr
+        # What a program that has ended did not flush is in the memory of the machine, and lost with the power.
+        for _ in played(self._disk, self._calls, [len(self._calls)], self._promises):
+            pass
+        began = self._calls[-1].ended if self._calls else 0
+        self._calls = recorded(self._record, after=began)
+
+    async def cut(self, count: int, seed: int = 1) -> Cuts:
+        """Cut the power so often while the last program runs, each time as if it had not been cut before."""
+        return await cut_often(self._calls, self._disk, self._promises, self._found / "found", count=count, seed=seed)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    memory = Path("/dev/shm")
+    # What is found is looked at where no disk is waited for.
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as found:
+        yield Lab(tmp_path, Path(found))
+
+
+# ---- cuts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.promise("D1", "D6")
+async def test_whatever_a_power_cut_leaves_is_a_state_with_all_that_was_promised(lab: Lab) -> None:
+    lab.run("full")
+    cuts = await lab.cut(70)
+    assert cuts.wrong == []
+    assert min(cuts.fresh, cuts.runs, cuts.blobs, cuts.resumed) > 0, cuts.lines()
+
+
+@pytest.mark.promise("D1", "D2")
+async def test_a_power_cut_after_a_kill_leaves_all_that_both_processes_promised(lab: Lab) -> None:
+    lab.run("full", kill_at=1500)
+    lab.run("full")
+    cuts = await lab.cut(40)
+    assert cuts.wrong == []
+    assert cuts.runs > 0
+
+
+async def test_a_power_cut_while_runs_are_forgotten_does_no_harm(lab: Lab) -> None:
+    lab.run("full")
+    lab.run("full", "1")
+    cuts = await lab.cut(20)
+    assert cuts.wrong == []
+    assert cuts.runs > 0
+
+
+async def test_with_normal_the_last_may_be_lost_in_a_power_cut_and_nothing_is_wrong(lab: Lab) -> None:
+    lab.run("normal")
+    cuts = await lab.cut(40)
+    # That something is lost here shows that it would be seen above.
+    assert any("is lost" in problem for problem in cuts.wrong)
+    assert [problem for problem in cuts.wrong if not _is_weaker(problem)] == []
+
+
+def _is_weaker(problem: str) -> bool:
+    return any(word in problem for word in ("is lost", "had ended", "is forgotten"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_many_power_cuts_leave_is_a_state_with_all_that_was_promised(lab: Lab, seed: int) -> None:
+    lab.run("full", kill_at=random.Random(seed).randrange(300, 3000))
+    lab.run("full")
+    cuts = await lab.cut(300, seed)
+    assert cuts.wrong == []
