@@ -1,10 +1,11 @@
 """Static checks of a flow: the diagnostics that need neither components nor a configuration (section c.9)."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 from stepflow_sdk.errors import InvalidFlow
-from stepflow_sdk.flows.diagnostics import Diagnostic, Level, Reporter, did_you_mean, invalid_flow
+from stepflow_sdk.flows.diagnostics import MALFORMED_SCHEMA, Diagnostic, Level, Reporter, did_you_mean, invalid_flow
 from stepflow_sdk.flows.document import Flow, Step
 from stepflow_sdk.flows.expressions import (
     Constant,
@@ -18,6 +19,7 @@ from stepflow_sdk.flows.expressions import (
 from stepflow_sdk.flows.loader import parse_flow
 from stepflow_sdk.flows.old_document import OldFlow
 from stepflow_sdk.flows.paths import format_path
+from stepflow_sdk.flows.schema_forms import malformed_schemas
 from stepflow_sdk.flows.values import Json, PathParts, is_object
 from stepflow_sdk.flows.variables import declares_variables
 
@@ -76,7 +78,7 @@ class _Checker:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
         self._reporter = Reporter(flow.source)
-        self._ids = [step.id for step in flow.steps]
+        self._ids = {step.id for step in flow.steps}
         properties = (flow.schemas or {}).get("properties")
         self._schemas: Mapping[str, Json] = properties if is_object(properties) else {}
 
@@ -91,6 +93,8 @@ class _Checker:
             seen.setdefault(step.id, index)
         self._check_references(self._flow.output, ("output",), seen, None)
         self._check_reachability()
+        for place, message in malformed_schemas(self._flow):
+            self._reporter.add(MALFORMED_SCHEMA, place, message, level="warning")
         return self._reporter.findings
 
     def _add(self, finding: tuple[int, str], path: PathParts, message: str, **data: Json) -> None:
@@ -133,7 +137,7 @@ class _Checker:
             if node.step in self._ids:
                 hint = "it comes later in the list; a step can only refer to earlier ones"
             else:
-                hint = did_you_mean(node.step, seen) or f"steps before it: {_listed(seen)}"
+                hint = self._hint("fatal", node.step, seen) or f"steps before it: {_listed(seen)}"
             message = f"there is no step {node.step[:60]!r} to refer to; {hint}"
             self._add(_UNDEFINED_STEP, place, message, referencedStep=node.step)
         elif node.path and not self._has_step_schema(node.step):
@@ -155,9 +159,12 @@ class _Checker:
         elif name is not None and name not in self._flow.variables:
             finding = _UNDEFINED_REQUIRED_VARIABLE if node.default is None else _UNDEFINED_VARIABLE
             declared = self._flow.variables
-            hint = did_you_mean(name, declared) or f"declared: {_listed(declared)}"
+            hint = self._hint("error", name, declared) or f"declared: {_listed(declared)}"
             message = f"variable {name[:60]!r} is not declared in {where}; {hint}"
             self._add(finding, place, message, variable=name)
+
+    def _hint(self, level: Level, name: str, known: Mapping[str, object]) -> str | None:
+        return did_you_mean(name, known) if self._reporter.has_hints(level) else None
 
     def _check_reachability(self) -> None:
         uses = {
@@ -224,4 +231,4 @@ def _fields(expression: Expression) -> Iterator[tuple[str, Expression]]:
 
 
 def _listed(names: Mapping[str, object]) -> str:
-    return ", ".join(repr(name[:40]) for name in list(names)[:8]) or "none"
+    return ", ".join(repr(name[:40]) for name in islice(names, 8)) or "none"

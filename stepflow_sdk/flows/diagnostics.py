@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -19,9 +20,14 @@ MIXED: Final = (4002, "mixedLanguages")
 UNKNOWN_KEY: Final = (4100, "unknownKey")
 DUPLICATE_KEY: Final = (4101, "duplicateKey")
 DEPRECATED: Final = (4102, "deprecatedLanguage")
+MALFORMED_SCHEMA: Final = (4103, "malformedSchema")
 
 _MOST_TOLD: Final = 50
 _MOST_KEPT: Final = 1000
+_MOST_NAMES: Final = 1000
+"""Among so many names the nearest is looked for."""
+
+_LONGEST_NAME: Final = 60
 
 
 class Diagnostic(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,6 +97,10 @@ class Reporter:
         """Whether another finding of this level would be kept; where not, looking for it is not worth the time."""
         return self._kept[level] < _MOST_KEPT
 
+    def has_hints(self, level: Level) -> bool:
+        """Whether another finding of this level is worth the search for what was meant; most are not read."""
+        return self._kept[level] < _MOST_TOLD
+
     def add(
         self,
         finding: tuple[int, str],
@@ -127,7 +137,8 @@ class Reporter:
         """Warn of a key that means nothing there, and name the one that was probably meant."""
         if not self.has_room("warning"):
             return
-        said = hint or did_you_mean(key, known) or f"known here: {', '.join(sorted(known))}"
+        meant = did_you_mean(key, known) if self.has_hints("warning") else None
+        said = hint or meant or f"known here: {', '.join(sorted(known))}"
         self.add(UNKNOWN_KEY, (*path, key), f"unknown key {key[:60]!r} is ignored; {said}", level="warning")
 
     def refuse_fatal(self) -> None:
@@ -154,9 +165,15 @@ def invalid_flow(findings: Sequence[Diagnostic]) -> InvalidFlow:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant; case, dashes and underscores do not count."""
-    by_plain = {_plainly(candidate): candidate for candidate in known}
-    close = get_close_matches(_plainly(name[:200]), by_plain, n=1, cutoff=0.7)
+    """The known name that was probably meant; case, dashes and underscores do not count.
+
+    The search is bounded, for names may come from strangers: a thousand names, of 60 characters each.
+    """
+    # Far shorter or longer names are not near.
+    shortest, longest = len(name) // 3, 3 * len(name) + 6
+    near = (candidate for candidate in known if shortest <= len(candidate) <= longest)
+    by_plain = {_plainly(candidate[:_LONGEST_NAME]): candidate for candidate in islice(near, _MOST_NAMES)}
+    close = get_close_matches(_plainly(name[:_LONGEST_NAME]), by_plain, n=1, cutoff=0.7)
     return by_plain[close[0]] if close else None
 
 

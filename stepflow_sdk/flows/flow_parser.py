@@ -19,7 +19,7 @@ from stepflow_sdk.flows.outdated import (
 from stepflow_sdk.flows.paths import show_path
 from stepflow_sdk.flows.shapes import Shape
 from stepflow_sdk.flows.source import Duplicate
-from stepflow_sdk.flows.values import MISSING, Json, PathParts, describe, is_object
+from stepflow_sdk.flows.values import MISSING, Json, PathParts, describe, is_array, is_object
 from stepflow_sdk.flows.variables import declared_variables
 
 _FLOW_KEYS: Final = (
@@ -27,6 +27,8 @@ _FLOW_KEYS: Final = (
 )  # fmt: skip
 _STEP_KEYS: Final = ("id", "component", "input", "onError", "mustExecute", "metadata")
 _ON_ERROR_KEYS: Final = ("action", "defaultValue", "maxRetries")
+_MAX_STEPS: Final = 100_000
+
 _SCHEMA_KEYS: Final = ("input", "output", "variables", "steps")
 
 _FLOW_HINTS: Final = {
@@ -60,6 +62,9 @@ def read_flow(document: Json, *, source: Source | None = None, duplicates: Seque
         reporter.invalid((), f"a flow is an object with 'steps' and 'output', not {describe(document)}")
         document = {}
     _report_duplicates(duplicates, reporter)
+    if is_array(steps := document.get("steps")) and len(steps) > _MAX_STEPS:
+        reporter.invalid(("steps",), f"a flow has at most {_MAX_STEPS:,} steps, not {len(steps):,}")
+        reporter.refuse_fatal()
     shape = Shape(reporter, document, (), "the flow")
     outdated = find_outdated(document)
     current = find_current(document) if outdated else None

@@ -9,26 +9,34 @@ import msgspec
 
 from stepflow_sdk.errors import InvalidDocument
 from stepflow_sdk.flows.source import Document, Place, unreadable
-from stepflow_sdk.flows.values import MAX_DEPTH, Json, is_object
+from stepflow_sdk.flows.values import MAX_DEPTH, MAX_NODES, Json, is_object
 
 _MANY_DIGITS: Final = re.compile(r"[0-9]{19}")
 _TOKEN: Final = re.compile(r"""["](?:[^"\\]|\\.)*["]|[{}\[\],]|[^\s{}\[\]:,"]+""")
+_BEFORE_VALUE: Final = re.compile(r"""["](?:[^"\\]|\\.)*["]|[\[{](?!\s*[\]}])|,""", re.DOTALL)
 # Places take some fifty times the room of the text: behind this one, nobody looks for a line by eye.
 _LAST_PLACE: Final = 8 * 1024 * 1024
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**64 - 1
 
 
-def parse_json(text: str | bytes, *, file: str | None = None) -> Document:
+def parse_json(text: str | bytes, *, file: str | None = None, max_nodes: int = MAX_NODES) -> Document:
     """Read JSON text.
 
     Of a repeated key the last value counts, at the place of the first; integers outside the range of 64 bits
     become floats (section f of the flow format). A byte order mark before the text is passed over.
 
+    Args:
+        text: The text.
+        file: What messages call it.
+        max_nodes: How many values it may hold, by default a million.
+
     Raises:
-        InvalidDocument: It is not JSON (NaN is not), not UTF-8, or nested deeper than 128 levels.
+        InvalidDocument: It is not JSON (NaN is not), not UTF-8, nested deeper than 128 levels, or holds too many
+            values.
     """
     source = _decoded(text, file)
+    _require_few(source, file, max_nodes)
     try:
         value: Json = msgspec.json.decode(source)
     except RecursionError:
@@ -49,6 +57,20 @@ def _decoded(text: str | bytes, file: str | None) -> str:
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise unreadable(f"not UTF-8 at byte {error.start}", file=file, line=line) from None
+
+
+def _require_few(source: str, file: str | None, most: int) -> None:
+    """Refuse a text of too many values before any of them takes room: a value of two bytes takes a hundred."""
+    if len(source) <= most or source.count(",") + source.count("[") + source.count("{") < most:
+        return
+    # Each of these signs has one value behind it, in strings they mean nothing, and an empty container has none.
+    count = 1
+    for match in _BEFORE_VALUE.finditer(source):
+        if match[0][0] != '"':
+            count += 1
+            if count > most:
+                line = source.count("\n", 0, match.start()) + 1
+                raise unreadable(f"the document holds more than {most:,} values", file=file, line=line)
 
 
 def _settle(items: Json, file: str | None, depth: int, *, large: bool) -> None:

@@ -16,7 +16,7 @@ MAX_DEPTH: Final = 128
 """Levels of nesting that a document may have; the wire has the same bound."""
 
 MAX_NODES: Final = 1_000_000
-"""Values that a document may hold once every alias or shared object is written out."""
+"""Values that a document may hold once every alias or shared object is written out: scalars, objects and lists."""
 
 
 class Sentinel(enum.Enum):

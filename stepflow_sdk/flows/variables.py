@@ -8,6 +8,7 @@ from stepflow_sdk.flows.values import MISSING, Json, Missing, is_array, is_objec
 
 _IMPLIED: Final[Mapping[str, Json]] = {"string": "", "number": 0, "integer": 0, "boolean": False, "null": None}
 _MOST_HOPS: Final = 16
+_READ: Final = ("$ref", "default", "env_var", "is_secret", "properties", "required", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,21 @@ def _implied(types: Json) -> Json | Missing:
 
 def _dereferenced(schema: Json, definitions: Mapping[str, Json]) -> Mapping[str, Any]:
     """Follow ``$ref: '#/$defs/X'``; keys beside a reference win over those behind it."""
-    merged = _object(schema)
+    merged = _read(schema)
     for _ in range(_MOST_HOPS):
         reference = merged.get("$ref")
         if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
             break
         name = reference.removeprefix("#/$defs/").replace("~1", "/").replace("~0", "~")
         beside = {key: value for key, value in merged.items() if key != "$ref"}
-        merged = {**_object(definitions.get(name)), **beside}
+        merged = {**_read(definitions.get(name)), **beside}
     return merged
+
+
+def _read(schema: Json) -> Mapping[str, Any]:
+    # What is referred to may be large, and by many.
+    fields = _object(schema)
+    return {key: fields[key] for key in _READ if key in fields}
 
 
 def _object(value: Json) -> Mapping[str, Any]:

@@ -20,7 +20,9 @@ KeyRule: TypeAlias = Callable[[PathParts], bool]
 """Whether the keys of the mapping at a path are values of any kind."""
 
 
-def parse_yaml(text: str | bytes, *, file: str | None = None, value_keys: KeyRule | None = None) -> Document:
+def parse_yaml(
+    text: str | bytes, *, file: str | None = None, value_keys: KeyRule | None = None, max_nodes: int = MAX_NODES
+) -> Document:
     """Read YAML text: one document, whose values become JSON values.
 
     Plain scalars are read as `read_scalar` tells. Keys become their text, ``<<`` is a key like any other, and of
@@ -32,17 +34,18 @@ def parse_yaml(text: str | bytes, *, file: str | None = None, value_keys: KeyRul
         file: What messages call it.
         value_keys: Told the path of a mapping, says whether its keys are values, which may then be collections: they
             become `ValueKey`. By default no mapping has such keys.
+        max_nodes: How many values it may hold once its aliases are written out, by default a million.
 
     Raises:
         InvalidDocument: It is not YAML or not UTF-8; it holds several documents, a tag other than the core ones, a
             key that is a collection, an integer beyond 64 bits, an alias to nothing or to what contains it; it is
-            nested deeper than 128 levels, or its aliases expand to more than a million values.
+            nested deeper than 128 levels, or holds too many values.
     """
     import yaml
 
     source = _decoded(text, file)
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    builder = _Builder(file, MAX_NODES + len(source), value_keys)
+    builder = _Builder(file, max_nodes, value_keys)
     try:
         node = builder.document(iter(yaml.parse(source, Loader=loader)))
     except yaml.MarkedYAMLError as error:
@@ -113,7 +116,7 @@ class _Builder:
             return self._alias(event, depth)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
-        self._size += 1
+        self._grow(1, event)
         if _is(event, "Scalar"):
             node = _Node(self._scalar(event), _place(event), event.value)
         else:
@@ -177,12 +180,16 @@ class _Builder:
             self._refuse(f"the alias *{event.anchor} stands inside of what it names", event)
         if depth + node.height > MAX_DEPTH:
             self._refuse(f"nested deeper than {MAX_DEPTH} levels by the alias *{event.anchor}", event)
-        self._size += node.size
-        if self._size > self._most:
-            self._refuse(f"the aliases expand to more than {MAX_NODES:,} values", event)
+        self._grow(node.size, event)
         place = _place(event)
         place.children = node.place.children
         return node._replace(place=place)
+
+    def _grow(self, size: int, event: Any) -> None:
+        self._size += size
+        if self._size > self._most:
+            written = ", once its aliases are written out" if size > 1 else ""
+            self._refuse(f"the document holds more than {self._most:,} values{written}", event)
 
     def _scalar(self, event: Any) -> Json:
         if event.tag is None:

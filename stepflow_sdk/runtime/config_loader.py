@@ -17,7 +17,7 @@ from stepflow_sdk.runtime.config_retry import read_retry
 from stepflow_sdk.runtime.config_stepflow import read_stepflow
 from stepflow_sdk.runtime.config_storage import read_state
 from stepflow_sdk.runtime.given import given_json
-from stepflow_sdk.runtime.routes import Condition, Route, Router, Rule
+from stepflow_sdk.runtime.routes import Condition, Route, Rule, overlap
 
 __all__ = ["CONFIG_NAMES", "find_config", "load_config"]
 
@@ -169,6 +169,7 @@ def _read_routes(root: Fields, plugins: Mapping[str, PluginConfig]) -> tuple[Rou
     if patterns is None:
         return ()
     routes: list[Route] = []
+    taken: dict[tuple[Any, ...], str] = {}
     for pattern in patterns:
         rules = patterns.array(pattern)
         read = [
@@ -176,10 +177,12 @@ def _read_routes(root: Fields, plugins: Mapping[str, PluginConfig]) -> tuple[Rou
             for index, rule in enumerate(rules)
         ]
         try:
-            routes.append(Route(pattern, tuple(read)))
-            Router(routes)
+            route = Route(pattern, tuple(read))
         except InvalidConfig as error:
             patterns.refuse(str(error), pattern)
+        if (other := taken.setdefault(route.compiled.rank, pattern)) != pattern:
+            patterns.refuse(overlap(other, pattern), pattern)
+        routes.append(route)
     return tuple(routes)
 
 

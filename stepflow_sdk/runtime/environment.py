@@ -30,6 +30,9 @@ _HANDED_ON: Final = frozenset(
 )
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_NESTING: Final = 20
+_ESCAPED: Final = frozenset("$\\{}:")
+_MAX_LENGTH: Final = 1024 * 1024
+"""No system takes an argument, or a value of the environment, that is longer."""
 
 
 def child_environment(env: Mapping[str, str], *, environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -52,12 +55,13 @@ def child_environment(env: Mapping[str, str], *, environ: Mapping[str, str] | No
 def substitute(text: str, environ: Mapping[str, str]) -> str:
     r"""Fill in environment variables (section e.2): ``$NAME``, ``${NAME}``, ``${NAME:default}``, ``\$`` for a dollar.
 
+    A backslash likewise takes the meaning from ``\``, ``{``, ``}`` and ``:``; before anything else it is itself.
     A default may hold variables itself. ``${NAME:-default}`` is the same as ``${NAME:default}``, as upstream's manual
     has it. A variable that is set, even to nothing, is used; what it holds is not looked at again.
 
     Raises:
-        ValueError: A variable is not set and has no default, or a dollar begins none of these forms. The message does
-            not quote the text, which may hold a secret.
+        ValueError: A variable is not set and has no default, a dollar begins none of these forms, or what comes out
+            has more than 1 MiB. The message does not quote the text, which may hold a secret.
     """
     value, end = _read(text, 0, environ, depth=0)
     if end != len(text):
@@ -70,13 +74,17 @@ def _read(text: str, at: int, environ: Mapping[str, str] | None, *, depth: int) 
     if depth > _MAX_NESTING:
         raise ValueError(f"defaults are nested deeper than {_MAX_NESTING} levels")
     parts: list[str] = []
+    size = 0
     while at < len(text):
-        if text.startswith("\\$", at):
-            parts.append("$")
+        if text[at] == "\\" and text[at + 1 : at + 2] in _ESCAPED:
+            parts.append(text[at + 1])
             at += 2
         elif text[at] == "$":
             part, at = _variable(text, at + 1, environ, depth)
             parts.append(part)
+            size += len(part)
+            if size > _MAX_LENGTH:
+                raise ValueError(f"with its variables filled in it is longer than {_MAX_LENGTH // 1024**2} MiB")
         elif text[at] == "}" and depth:
             break
         else:

@@ -10,7 +10,7 @@ from stepflow_sdk.errors import ComponentNotFound, ExpressionError, InvalidConfi
 from stepflow_sdk.flows import MISSING, did_you_mean, follow, format_path
 from stepflow_sdk.flows.values import PathParts, is_array, is_object
 
-__all__ = ["Condition", "Pattern", "Route", "Router", "Rule", "Target"]
+__all__ = ["Condition", "Pattern", "Route", "Router", "Rule", "Target", "overlap"]
 
 _PLACEHOLDER: Final = re.compile(r"\{(\*?)([^{}]*)\}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -132,6 +132,11 @@ class Route:
             raise InvalidConfig(f"route {self.pattern!r}: {error}") from None
 
 
+def overlap(one: str, other: str) -> str:
+    """What is wrong with two patterns of the same rank."""
+    return f"the routes {one!r} and {other!r} match the same components"
+
+
 def _unknown_placeholder(pattern: str, rule: Rule, name: str, names: Sequence[str]) -> str:
     if rule.component is None:
         return (
@@ -164,7 +169,7 @@ class Router:
         self.routes = tuple(sorted(routes, key=lambda route: _sort_key(route.compiled)))
         for one, other in zip(self.routes, self.routes[1:], strict=False):
             if one.compiled.rank == other.compiled.rank:
-                raise InvalidConfig(f"the routes {one.pattern!r} and {other.pattern!r} match the same components")
+                raise InvalidConfig(overlap(one.pattern, other.pattern))
         self._known: dict[str, Target] = {}
 
     def route(self, component: str, input: Any) -> Target:

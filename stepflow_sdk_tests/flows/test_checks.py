@@ -1,11 +1,52 @@
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stepflow_sdk.errors import InvalidFlow
-from stepflow_sdk.flows import Diagnostic, check_flow, load_flow, parse_flow, parse_yaml, require_runnable
-from stepflow_sdk_tests.flows.strategies import documents
+from stepflow_sdk.flows import Diagnostic, Flow, check_flow, load_flow, parse_flow, parse_yaml, require_runnable
+from stepflow_sdk.flows.schema_forms import malformed_schemas
+from stepflow_sdk_tests.flows.strategies import JSON, documents
+
+METASCHEMA = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
+KEYWORDS = [
+    "$comment",
+    "$defs",
+    "$id",
+    "$ref",
+    "allOf",
+    "additionalProperties",
+    "anyOf",
+    "const",
+    "contains",
+    "default",
+    "dependentSchemas",
+    "description",
+    "enum",
+    "exclusiveMaximum",
+    "format",
+    "if",
+    "items",
+    "maxItems",
+    "maximum",
+    "minContains",
+    "minProperties",
+    "multipleOf",
+    "not",
+    "oneOf",
+    "pattern",
+    "patternProperties",
+    "prefixItems",
+    "properties",
+    "propertyNames",
+    "required",
+    "title",
+    "type",
+    "unevaluatedItems",
+    "uniqueItems",
+]
 
 
 def step(step_id: str = "a", input: object = None, **more: object) -> dict[str, Any]:
@@ -115,6 +156,60 @@ def test_each_finding_has_its_code_level_and_place(
 def test_a_reference_to_nothing_is_told_with_what_was_meant(steps: list[Any], output: object, hint: str) -> None:
     (found,) = [found for found in findings(steps, output) if found.code == 3003]
     assert hint in found.formatted
+
+
+@pytest.mark.promise("S10")
+def test_what_was_meant_is_looked_for_at_the_first_mistakes_alone() -> None:
+    many = [{"$step": f"fetch_{index}x"} for index in range(2000)]
+    found = [found for found in findings([step("fetch_1")], many) if found.code == 3003]
+    assert len(found) == 1000
+    assert ["did you mean" in finding.formatted for finding in found] == [True] * 50 + [False] * 950
+
+
+@pytest.mark.parametrize(
+    ("schema", "path", "said"),
+    [
+        ({"type": 5}, ".type", "'type' of a JSON Schema is one of array, boolean"),
+        ({"type": ["string", "strnig"]}, ".type", "not a list with something else in it"),
+        ({"properties": [1]}, ".properties", "an object of schemas, not an array"),
+        ({"properties": {"a": {"items": {"minimum": "x"}}}}, ".properties.a.items.minimum", "is a number"),
+        ({"anyOf": {"type": "string"}}, ".anyOf", "a list of schemas, not an object"),
+        ({"prefixItems": [True, 3]}, ".prefixItems[1]", "an object, true or false, not the number 3"),
+        ({"required": "name"}, ".required", "a list of names, not the string 'name'"),
+        ({"maxLength": -1}, ".maxLength", "an integer from 0 up"),
+        ({"$ref": 1}, '["$ref"]', "is a string"),
+        ({"is_secret": "yes"}, ".is_secret", "is true or false, not the string 'yes'"),
+    ],
+)
+def test_a_malformed_schema_is_told_with_its_path(schema: Any, path: str, said: str) -> None:
+    schemas = {"type": "object", "properties": {"input": {"type": "object"}, "output": schema}}
+    (found,) = [found for found in findings([], {"$input": "$"}, schemas=schemas) if found.code == 4103]
+    assert (found.level, found.kind) == ("warning", "malformedSchema")
+    assert found.path is not None
+    assert found.path.replace('["$ref"]', ".$ref") == f"$.schemas.properties.output{path}".replace('["$ref"]', ".$ref")
+    assert said in found.formatted
+
+
+def test_a_malformed_schema_of_an_old_flow_is_told_where_it_stands() -> None:
+    document = {"inputSchema": {"type": 1}, "steps": [{"id": "a", "component": "/c", "outputSchema": {"items": 2}}]}
+    found = check_flow(parse_flow(document))
+    assert [finding.path for finding in found if finding.code == 4103] == [
+        "$.inputSchema.type",
+        "$.steps[0].outputSchema.items",
+    ]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.recursive(
+        st.dictionaries(st.sampled_from(KEYWORDS), JSON, max_size=2),
+        lambda inner: st.dictionaries(st.sampled_from(KEYWORDS), inner | st.lists(inner, max_size=2), max_size=2),
+        max_leaves=5,
+    )
+)
+def test_keywords_are_malformed_only_where_the_metaschema_refuses_them(schema: Any) -> None:
+    if METASCHEMA.is_valid(schema):
+        assert list(malformed_schemas(Flow(schemas={"properties": {"input": schema}}))) == []
 
 
 def test_a_finding_has_file_and_line_and_is_json_for_programs() -> None:

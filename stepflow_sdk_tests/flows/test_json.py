@@ -41,6 +41,8 @@ def test_a_byte_order_mark_is_passed_over() -> None:
         ("[" * 129 + "]" * 129, None, None, "nested deeper than 128 levels"),
         ("[" * 100_000, None, None, "nested deeper than 128 levels"),
         (b'{"a":\n"\xff"}', 2, None, "not UTF-8 at byte 7"),
+        ("[0,\n" + "0," * 1_000_000 + "0]", 2, None, "holds more than 1,000,000 values"),
+        ("[" + '{"a":[]},' * 500_000 + "0]", 1, None, "holds more than 1,000,000 values"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -55,6 +57,27 @@ def test_bad_json_gets_one_error_with_its_place(
 
 def test_a_document_may_be_nested_as_deep_as_a_message() -> None:
     assert canonical_json(parse_json("[" * 128 + "]" * 128).value) == b"[" * 128 + b"]" * 128
+
+
+def test_what_stands_in_strings_is_not_counted_as_values() -> None:
+    text = '["' + r",[{\\\"" * 300_000 + '", 1]'
+    assert parse_json(text).value == [',[{\\"' * 300_000, 1]
+    assert len(parse_json("[" + "1," * 999_998 + "1]").value) == 999_999
+
+
+@settings(max_examples=100, deadline=None)
+@given(JSON)
+def test_a_document_may_hold_so_many_values_and_not_one_more(value: Any) -> None:
+    def size(value: Any) -> int:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return 1 + sum(map(size, inner))
+
+    text = canonical_json(value).decode()
+    most = size(value)
+    assert canonical_json(parse_json(text, max_nodes=most).value).decode() == text
+    if most > 1:
+        with pytest.raises(InvalidDocument, match="holds more than"):
+            parse_json(text, max_nodes=most - 1)
 
 
 def test_values_are_found_again_in_the_text() -> None:

@@ -395,6 +395,12 @@ def test_a_document_that_contains_itself_or_is_too_deep_is_refused() -> None:
         parse_flow({"output": deep})
 
 
+@pytest.mark.promise("S10")
+def test_a_flow_of_too_many_steps_is_refused() -> None:
+    steps = [{"id": "a", "component": "/c"}] * 100_001
+    assert problems({"steps": steps})["$.steps"] == "a flow has at most 100,000 steps, not 100,001"
+
+
 def test_a_document_that_multiplies_itself_is_refused() -> None:
     value: list[Any] = ["x"] * 10
     for _ in range(8):

@@ -121,6 +121,12 @@ def _bomb() -> str:
     return "\n".join(lines)
 
 
+def _merge_bomb() -> str:
+    lines = ["a0: &a0 {a: x, b: x, c: x, d: x, e: x, f: x, g: x, h: x}"]
+    lines += [f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 9)}]}}" for level in range(1, 12)]
+    return "\n".join(lines)
+
+
 def _alias_tower() -> str:
     lines = ["- &a0 [[[[[[[[[[x]]]]]]]]]]"]
     lines += [f"- &a{level} [[[[[[[[[[*a{level - 1}]]]]]]]]]]" for level in range(1, 20)]
@@ -151,7 +157,9 @@ def _alias_tower() -> str:
         ("[" * 100_000, 1, "nested deeper than 128 levels"),
         ("\n".join(f"{' ' * level}a:" for level in range(140)), 129, "nested deeper than 128 levels"),
         (_alias_tower(), 13, "nested deeper than 128 levels by the alias"),
-        (_bomb(), 7, "the aliases expand to more than 1,000,000 values"),
+        ("- 1\n" * 1_000_001, 1_000_000, "the document holds more than 1,000,000 values"),
+        (_merge_bomb(), 6, "more than 1,000,000 values, once its aliases are written out"),
+        (_bomb(), 7, "more than 1,000,000 values, once its aliases are written out"),
     ],
     ids=lambda value: str(value)[:30],
 )

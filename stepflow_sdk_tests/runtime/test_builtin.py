@@ -263,3 +263,13 @@ async def test_a_binary_blob_is_the_base64_text_of_bytes(local: LocalRuntime) ->
     for data in ("not base64!", 1, None):
         with pytest.raises(InvalidValue, match="a binary blob is a string, the base64 text of bytes"):
             await local.execute("/builtin/put_blob", {"data": data, "blob_type": "binary"})
+
+
+async def test_an_integer_with_a_fraction_of_nothing_is_an_integer(local: LocalRuntime) -> None:
+    # As JSON Schema has it, which is what the components report of their inputs.
+    more = {"workflow": {"output": 1}, "items": [1, 2], "max_concurrency": 2.0}
+    assert (await local.execute("/builtin/map", more))["successful"] == 2
+    once = {"flow": {"output": {"next": 1}}, "initial_input": 1, "max_iterations": 1.0}
+    assert (await local.execute("/builtin/iterate", once))["iterations"] == 1
+    with pytest.raises(InvalidInput, match="max_concurrency"):
+        await local.execute("/builtin/map", {**more, "max_concurrency": 2.5})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stepflow_sdk.runtime.environment import child_environment, substitute
 
-ENVIRON = {"A": "a", "EMPTY": "", "DOLLAR": "$A", "B_1": "b"}
+ENVIRON = {"A": "a", "EMPTY": "", "DOLLAR": "$A", "B_1": "b", "LONG": "x" * 100_000}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,11 @@ ENVIRON = {"A": "a", "EMPTY": "", "DOLLAR": "$A", "B_1": "b"}
         ("${A:${NO}}", "a"),
         ("${EMPTY:d}", ""),
         (r"\$A", "$A"),
+        (r"\\$A", "\\a"),
+        (r"\\\\host\\x", r"\\host\x"),
+        (r"C:\new\x\ ", r"C:\new\x\ "),
+        (r"${NO:a\}b\:c\{}", "a}b:c{"),
+        ("end\\", "end\\"),
         ("$DOLLAR", "$A"),
         ("${NO:a:b}", "a:b"),
     ],
@@ -49,6 +54,9 @@ def test_variables_are_filled_in(text: str, value: str) -> None:
         ("${NO:x", "never closed"),
         ("${A b}", "never closed"),
         ("${NO:" * 50, "nested deeper"),
+        ("$LONG" * 20, "longer than 1 MiB"),
+        ("${NO:" + "$LONG" * 20 + "}", "longer than 1 MiB"),
+        ("$(touch x)", "no variable name"),
     ],
 )
 @pytest.mark.promise("S11")

@@ -90,7 +90,7 @@ def resolve_reference(root: Json, reference: Json) -> Json | Missing:
         key = part.replace("~1", "/").replace("~0", "~")
         if is_object(found) and key in found:
             found = found[key]
-        elif is_array(found) and key.isdecimal() and int(key) < len(found):
+        elif is_array(found) and key.isdecimal() and len(key) < 10 and int(key) < len(found):
             found = found[int(key)]
         else:
             return MISSING

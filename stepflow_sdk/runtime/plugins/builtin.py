@@ -1,6 +1,7 @@
 """The builtin components (section d of the flow format)."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import msgspec.inspect
 from stepflow_sdk.errors import ComponentNotFound, InvalidInput
 from stepflow_sdk.flows import did_you_mean
 from stepflow_sdk.flows.diagnostics import nearest
+from stepflow_sdk.flows.values import is_object
 from stepflow_sdk.protocol import ObservabilityContext
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.plugins import builtin_flows, builtin_openai, builtin_values
@@ -78,7 +80,7 @@ class BuiltinPlugin:
             data = {"component": call.component}
             raise ComponentNotFound(f"there is no builtin component {call.component!r}; {hint}", data=data)
         try:
-            input = msgspec.convert(call.input, component.input)
+            input = msgspec.convert(_with_integers(call.input, component.input), component.input)
         except msgspec.ValidationError as error:
             raise _invalid(call, component.input, error) from None
         output = await component.run(self._host, input, call.ids)
@@ -90,6 +92,28 @@ class BuiltinPlugin:
             ComponentInfo(path, _summary(component.run), _schema(component.input), _schema(component.output))
             for path, component in self._components.items()
         ]
+
+
+def _with_integers(given: Any, wanted: type[msgspec.Struct]) -> Any:
+    """The input with 2 for 2.0 where an integer is wanted: for JSON Schema that is one, for msgspec it is not."""
+    if not is_object(given):
+        return given
+    whole = {
+        name: int(value)
+        for name, value in given.items()
+        if isinstance(value, float) and value.is_integer() and name in _integer_fields(wanted)
+    }
+    return {**given, **whole} if whole else given
+
+
+@cache
+def _integer_fields(struct: type[msgspec.Struct]) -> frozenset[str]:
+    described = cast("msgspec.inspect.StructType", msgspec.inspect.type_info(struct))
+    return frozenset(
+        field.encode_name
+        for field in described.fields
+        if any(isinstance(kind, msgspec.inspect.IntType) for kind in getattr(field.type, "types", (field.type,)))
+    )
 
 
 def _invalid(call: ComponentCall, wanted: type[msgspec.Struct], error: msgspec.ValidationError) -> InvalidInput:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from stepflow_sdk.errors import AccessDenied, ComponentError, InvalidDocument
 from stepflow_sdk.flows import parse_json, parse_yaml
 from stepflow_sdk.flows.files import MAX_FILE_BYTES
+from stepflow_sdk.flows.values import MAX_NODES
 from stepflow_sdk.protocol import ObservabilityContext
 from stepflow_sdk.runtime.plugins.plugin import Host
 
@@ -91,10 +92,12 @@ def _read(path: Path) -> bytes:
 
 
 def _parse(content: bytes, form: str, path: Path) -> Any:
+    # Data may be as many values as its size allows, and aliases not many more.
+    most = MAX_NODES + len(content)
     match form:
         case "json":
-            return parse_json(content, file=str(path)).value
+            return parse_json(content, file=str(path), max_nodes=most).value
         case "yaml":
-            return parse_yaml(content, file=str(path)).value
+            return parse_yaml(content, file=str(path), max_nodes=most).value
         case _:
             return content.decode()

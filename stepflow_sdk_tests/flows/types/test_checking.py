@@ -328,3 +328,19 @@ def test_a_pattern_that_takes_for_ever_or_cannot_be_read_is_not_tried(pattern: s
 def test_a_slow_pattern_is_tried_on_short_texts() -> None:
     assert told("b", {"pattern": "^(a+)+$"}) == [(2100, "error", HERE)]
     assert told("aa", {"pattern": "^(a+)+$"}, strict=True) == []
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["http://127.0.0.1:9/x", "file:///etc/passwd", "#/required/" + "9" * 5000, "#/properties/input", "//host/x", 5],
+)
+def test_a_reference_of_a_schema_leads_nowhere_but_into_its_document(reference: object) -> None:
+    # The number is too long for Python to read, and the last one but two leads to itself.
+    schema = {"$ref": reference}
+    flow = load_flow(
+        {
+            "schemas": {"type": "object", "required": [], "properties": {"input": schema, "output": schema}},
+            "output": {"$input": "$.name"},
+        }
+    )
+    assert [finding.level for finding in check_types(flow, {}).diagnostics if finding.level != "warning"] == []
