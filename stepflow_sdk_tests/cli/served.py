@@ -5,7 +5,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,9 @@ class Served:
 
 
 @contextmanager
-def served(directory: Path, *arguments: str) -> Iterator[Served]:
-    """Start ``serve`` in a directory, and see to its end."""
-    command = [sys.executable, "-m", "stepflow_sdk", "serve", "--port", "0", *arguments]
+def served(directory: Path, *arguments: str, under: Sequence[str] = ()) -> Iterator[Served]:
+    """Start ``serve`` in a directory, by another program if one is named, and see to its end."""
+    command = [*under, sys.executable, "-m", "stepflow_sdk", "serve", "--port", "0", *arguments]
     stderr = directory / "serve.err"
     with (
         stderr.open("w", encoding="utf-8") as stream,

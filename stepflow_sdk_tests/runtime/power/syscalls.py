@@ -239,6 +239,7 @@ class _Tracer:
             at = address + len(text)
             text += _memory(thread, at, 256 - at % 256)
         path = os.fsdecode(text.split(b"\0")[0])
+        folder = ctypes.c_int(folder).value  # the upper half of the word is not always that of the number
         base = f"/proc/{thread}/cwd" if folder == _AT_FDCWD else f"/proc/{thread}/fd/{folder}"
         return path if path.startswith("/") else str(Path(base).readlink() / path)
 
