@@ -1,10 +1,9 @@
 """From a request of a runtime to the component that answers it, for one connection."""
 
-import difflib
 import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
@@ -18,11 +17,10 @@ from stepflow_sdk.context.base import Call, ContextBase
 from stepflow_sdk.context.client import RuntimeClient, RuntimeProfile
 from stepflow_sdk.context.current import CURRENT
 from stepflow_sdk.errors import InternalError, MethodNotFound, NotInitialized, ResourceUnavailable, SkipStep, WireError
-from stepflow_sdk.monitor import Monitor
 from stepflow_sdk.packed import Packed
 from stepflow_sdk.protocol import Notification, ObservabilityContext, Request, decode_params, methods
 from stepflow_sdk.protocol.dialects import initialize_result, read_initialize
-from stepflow_sdk.protocol.failures import skip_reason, sole_cause
+from stepflow_sdk.protocol.failures import error_of, is_a, name_of, skip_reason, sole_cause
 from stepflow_sdk.protocol.messages import (
     ComponentExecuteParams,
     ComponentExecuteResult,
@@ -31,6 +29,9 @@ from stepflow_sdk.protocol.messages import (
 from stepflow_sdk.service import Service, component_info
 from stepflow_sdk.tracing import Tracer
 from stepflow_sdk.transports import Connection
+
+if TYPE_CHECKING:
+    from stepflow_sdk.monitor import Monitor
 
 __all__ = ["Dispatcher"]
 
@@ -252,7 +253,7 @@ class _WatchedExecution(_Execution, eq=False):
 
     tracer: Tracer | None = None
     span: Any = None
-    monitor: Monitor | None = None
+    monitor: "Monitor | None" = None
     began: float = 0.0
 
     def call(self) -> Any:
@@ -270,17 +271,18 @@ class _WatchedExecution(_Execution, eq=False):
         if self.tracer is None:
             return
         cause = None if error is None else sole_cause(error)
-        if cause is not None and not isinstance(cause, SkipStep):
-            self.tracer.fail(self.span, f"{type(cause).__name__}: {cause}")
+        if cause is not None and not is_a(cause, SkipStep):
+            name, message = name_of(cause), error_of(cause).message
+            self.tracer.fail(self.span, message if message.startswith(name) else f"{name}: {message}")
         self.span.end()
 
 
 def _answer_failure(connection: Connection, request: Request, error: BaseException, context: ContextBase[Any]) -> None:
     cause = sole_cause(error)
-    if isinstance(cause, SkipStep):
+    if is_a(cause, SkipStep):
         connection.reply(request, ComponentExecuteResult(_NULL, skip_reason(cause)))
         return
-    if not isinstance(cause, WireError):
+    if not is_a(cause, WireError):
         # The traceback is for the log only.
         try:
             _log.error("%s failed", context.component, exc_info=error, extra=context.log_fields())
@@ -290,6 +292,8 @@ def _answer_failure(connection: Connection, request: Request, error: BaseExcepti
 
 
 def _unknown(method: str, known: Mapping[str, object]) -> MethodNotFound:
+    import difflib
+
     data = {"method": method[:200]}
     if near := difflib.get_close_matches(method, known, 1):
         data["did_you_mean"] = near[0]

@@ -12,7 +12,7 @@ from stepflow_sdk.errors import SkipStep
 from stepflow_sdk.metrics import Metrics
 from stepflow_sdk.protocol import error_of, methods
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
-from stepflow_sdk.protocol.failures import sole_cause
+from stepflow_sdk.protocol.failures import is_a, sole_cause
 
 __all__ = ["Monitor", "Watched", "make_metrics"]
 
@@ -111,7 +111,7 @@ def code_of(error: BaseException | None, codes: ErrorCodes) -> str:
     """What metrics call an outcome."""
     if error is None:
         return "ok"
-    if isinstance(sole_cause(error), SkipStep):
+    if is_a(sole_cause(error), SkipStep):
         return "skipped"
     return str(error_of(error, codes).code)
 

@@ -107,6 +107,7 @@ class _IdOnly(Struct):
 
 
 encode = msgspec.json.Encoder().encode
+_BOM = b"\xef\xbb\xbf"
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_id = msgspec.json.Decoder(_IdOnly).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
@@ -141,8 +142,8 @@ def read_envelope(frame: bytes | bytearray) -> Envelope | list[Raw] | None:
 
 
 def _second_look(frame: bytes | bytearray, error: Exception) -> Envelope | list[Raw] | None:
-    if frame.startswith(b"\xef\xbb\xbf"):
-        return read_envelope(frame[3:])
+    if frame.startswith(_BOM) and not frame.startswith(_BOM, len(_BOM)):  # one, or millions would be taken off
+        return read_envelope(frame[len(_BOM) :])
     text = frame.strip(b" \t\r\n")
     if not text:
         return None

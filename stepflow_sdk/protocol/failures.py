@@ -1,7 +1,8 @@
 """From an exception to the error object of the wire, and back: the only place where either happens."""
 
-from collections.abc import Sequence
-from typing import Any, cast
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeGuard, TypeVar, cast
 
 import msgspec
 
@@ -9,13 +10,17 @@ from stepflow_sdk.errors import WIRE_ERRORS, ComponentError, FlowFailed, RemoteE
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.values import Error
 
-__all__ = ["error_of", "exception_of", "skip_reason", "sole_cause"]
+__all__ = ["error_of", "exception_of", "is_a", "name_of", "skip_reason", "sole_cause"]
 
 MAX_TEXT = 20_000
 """The longest message that goes out, in characters."""
 
 _MAX_NAME = 200
 """How much of the name of an exception's class goes out."""
+
+_Kind = TypeVar("_Kind", bound=BaseException)
+
+_class_name: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 
 def error_of(exception: BaseException, codes: ErrorCodes = protocol_codes) -> Error:
@@ -32,8 +37,18 @@ def error_of(exception: BaseException, codes: ErrorCodes = protocol_codes) -> Er
         error = _protocol_error(sole_cause(exception))
         error.code = codes(error.code, exception)
     except BaseException:  # exceptions are code of the user, and any part of one may raise anything
-        return Error(ComponentError.code, _name_of(exception))
+        return Error(codes(ComponentError.code, RuntimeError()), name_of(exception))
     return error
+
+
+def is_a(exception: BaseException | None, kind: type[_Kind]) -> TypeGuard[_Kind]:
+    """Whether an exception is of a class, which `isinstance` asks the exception itself: a ``__class__`` may raise."""
+    return issubclass(type(exception), kind)
+
+
+def name_of(exception: BaseException) -> str:
+    """Return the name of an exception's class; never raises, as the class itself may when it is asked."""
+    return _clean(_class_name(type(exception))[:_MAX_NAME])
 
 
 def skip_reason(skip: SkipStep) -> str | bool:
@@ -45,15 +60,15 @@ def skip_reason(skip: SkipStep) -> str | bool:
 
 
 def _protocol_error(exception: BaseException) -> Error:
-    if isinstance(exception, WireError):
+    if is_a(exception, WireError):
         # Whoever makes an exception can set its code to anything, which may not be a number.
         code: object = exception.code
         known = code if type(code) is int else ComponentError.code
         return Error(known, _clean(exception.message), _json_data(_data_of(exception)))
-    name = _name_of(exception)
+    name = name_of(exception)
     text = _text_of(exception)
     data: dict[str, Any] = {"exception": name}
-    if isinstance(exception, FlowFailed):
+    if is_a(exception, FlowFailed):
         data["error"] = {"code": exception.code, "message": exception.message, "data": exception.data}
         return Error(ComponentError.code, text, _json_data(data) or {"exception": name})
     return Error(ComponentError.code, f"{name}: {text}" if text else name, data)
@@ -92,29 +107,29 @@ def _object(data: Any) -> dict[str, Any] | None:
 
 
 def _members(exception: BaseException) -> Sequence[BaseException]:
-    if not isinstance(exception, BaseExceptionGroup):
+    if not is_a(exception, BaseExceptionGroup):
         return ()
     try:
-        return cast("BaseExceptionGroup[BaseException]", exception).exceptions
+        return exception.exceptions
     except BaseException:  # a subclass may have made a property of it
         return ()
-
-
-def _name_of(exception: BaseException) -> str:
-    return _clean(type(exception).__name__[:_MAX_NAME])
 
 
 def _json_data(data: Any) -> Any:
     # What cannot be encoded must not cost the caller the message, so it is replaced and named.
     try:
-        return msgspec.Raw(msgspec.json.encode(data)) if data is not None else None
+        encoded = msgspec.json.encode(data)
+        # A number that JSON does not have is encoded as null, in silence.
+        if b"null" in encoded:
+            json.dumps(msgspec.to_builtins(data), allow_nan=False)
+        return None if data is None else msgspec.Raw(encoded)
     except Exception:
         return {"omitted": f"data of type {type(data).__name__[:_MAX_NAME]} is not JSON"}
 
 
 def _text_of(exception: BaseException) -> str:
     if members := _members(exception):
-        return "; ".join(f"{_name_of(inner)}: {_text_of(inner)}" for inner in members)[:MAX_TEXT]
+        return "; ".join(f"{name_of(inner)}: {_text_of(inner)}" for inner in members)[:MAX_TEXT]
     try:
         return _clean(str(exception))
     except BaseException:  # a __str__ of somebody else's may raise anything

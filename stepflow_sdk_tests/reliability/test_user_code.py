@@ -31,6 +31,10 @@ SAID = {
     "real memory": "MemoryError|OverflowError",
     "sys.exit": "SystemExit: 5",
     "surrogate": "ValueError: half ? a character",
+    "no class": "NoClass",
+    "no attributes": "NoAttributes",
+    "of a nameless class": "OfNamelessClass",
+    "group of no class": "NoClass",
 }
 
 
@@ -46,6 +50,15 @@ def test_whatever_is_raised_is_a_failed_execution(end: End, way: str, how: str) 
     text = json.dumps(error)
     assert "reckless.py" not in text
     assert "Traceback" not in text
+
+
+@pytest.mark.promise("R13")
+@pytest.mark.parametrize("how", ["not a number in data", "surrogate in data", "cyclic data", "deep data"])
+@pytest.mark.parametrize("way", WAYS)
+def test_data_of_an_error_that_are_not_json_are_left_out_and_never_changed(end: End, way: str, how: str) -> None:
+    data = end.execute(f"/raise/{way}", {"how": how})["error"]["data"]
+    assert list(data) == ["omitted"]
+    assert data["omitted"].endswith("is not JSON")
 
 
 @pytest.mark.promise("R3", "R13")

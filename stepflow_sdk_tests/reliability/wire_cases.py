@@ -49,6 +49,9 @@ NO_JSON: list[Case] = [
         for at in (1, 2, 10, 16, 27, 60, -2, -1)
     ),
     Case("a word", b"hello", PARSE),
+    Case("two byte-order marks", b"\xef\xbb\xbf" * 2 + GOOD, PARSE),
+    Case("a thousand byte-order marks and no more", b"\xef\xbb\xbf" * 1001, PARSE),
+    Case("a million byte-order marks", b"\xef\xbb\xbf" * 1_000_000 + GOOD, PARSE),
     Case("a lone brace", b"}", PARSE),
     Case("single quotes", b"{'jsonrpc':'2.0','id':1}", PARSE),
     Case("a comment", b'{"jsonrpc":"2.0",/* no */"id":1}', PARSE),

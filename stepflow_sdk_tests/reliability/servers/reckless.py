@@ -93,6 +93,29 @@ class Hidden:
         raise SystemExit(8)
 
 
+def leave(_: object) -> None:
+    raise SystemExit(7)
+
+
+NoClass = type("NoClass", (Exception,), {"__class__": property(leave)})
+
+
+class NoAttributes(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(f"there is no {name}")
+
+
+class Nameless(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name in {"__name__", "__qualname__", "__module__"}:
+            raise KeyboardInterrupt
+        return super().__getattribute__(name)
+
+
+class OfNamelessClass(Exception, metaclass=Nameless):
+    pass
+
+
 def dive() -> int:
     return dive() + 1
 
@@ -150,6 +173,10 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "leaving text": Leaving,
     "text that is none": NotText,
     "no representation": lambda: NoRepresentation("x"),
+    "no class": lambda: NoClass("x"),
+    "no attributes": lambda: NoAttributes("x"),
+    "of a nameless class": lambda: OfNamelessClass("x"),
+    "group of no class": lambda: ExceptionGroup("one", [NoClass("x")]),
     "arguments that leave": lambda: ValueError(Hidden()),
     "recursion": lambda: RecursionError("too deep"),
     "memory": MemoryError,
