@@ -11,6 +11,7 @@ import pytest
 from stepflow_sdk.runtime import LocalRuntime
 from stepflow_sdk.runtime.assembly import Server
 from stepflow_sdk_tests.runtime.components import server
+from stepflow_sdk_tests.runtime.state_tools import folder_in_memory
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("components.py")))
 
@@ -43,3 +44,10 @@ async def local() -> AsyncGenerator[LocalRuntime, None]:
     """The tests' server in this process."""
     async with LocalRuntime(server) as runtime:
         yield runtime
+
+
+@pytest.fixture
+def memory_folder() -> Iterator[Path]:
+    """A folder where no disk is waited for, as far as there is one."""
+    with folder_in_memory() as folder:
+        yield folder

@@ -1,7 +1,10 @@
 """What tests of state files share."""
 
+import os
 import shutil
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,14 @@ def crash_image(path: Path, name: str = "crashed.db") -> Path:
         if source.exists():
             shutil.copyfile(source, image.with_name(f"{name}{end}"))
     return image
+
+
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """A folder where no disk is waited for, as far as there is one."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 def chain(length: int, component: str = "/work") -> dict[str, Any]:

@@ -1,12 +1,9 @@
 """What is promised is on the disk before: seen in the system calls of real programs, and by cutting their power."""
 
-import os
 import random
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,14 +21,14 @@ PROGRAM = [sys.executable, "-m", "stepflow_sdk_tests.runtime.power.program"]
 class Lab:
     """A folder with a state file, what is on the disk of it for sure, and what has been promised about it."""
 
-    def __init__(self, tmp_path: Path, found: Path) -> None:
-        self.folder = tmp_path / "disk"
+    def __init__(self, around: Path) -> None:
+        self.folder = around / "disk"
         self.folder.mkdir()
         self._disk = Disk(self.folder)
         self._promises = Promises()
         self._calls: list[Call] = []
-        self._record = tmp_path / "record"
-        self._found = found
+        self._record = around / "record"
+        self._found = around / "found"
 
     def run(self, *arguments: str, kill_at: int = 0) -> None:
         """Run the program, after those that were run before."""
@@ -48,15 +45,12 @@ class Lab:
 
     async def cut(self, count: int, seed: int = 1) -> Cuts:
         """Cut the power so often while the last program runs, each time as if it had not been cut before."""
-        return await cut_often(self._calls, self._disk, self._promises, self._found / "found", count=count, seed=seed)
+        return await cut_often(self._calls, self._disk, self._promises, self._found, count=count, seed=seed)
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    memory = Path("/dev/shm")
-    # What is found is looked at where no disk is waited for.
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as found:
-        yield Lab(tmp_path, Path(found))
+def lab(memory_folder: Path) -> Lab:
+    return Lab(memory_folder)
 
 
 # ---- cuts -------------------------------------------------------------------------------------------------------
