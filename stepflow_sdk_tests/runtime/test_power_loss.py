@@ -89,6 +89,21 @@ async def test_with_normal_the_last_may_be_lost_in_a_power_cut_and_nothing_is_wr
     assert [problem for problem in cuts.wrong if not _is_weaker(problem)] == []
 
 
+def test_what_recover_copies_is_there_when_it_is_whole(lab: Lab) -> None:
+    lab.run("full")
+    source, target = lab.folder / "state.db", lab.folder / "new.db"
+    for kill_at in (*range(1, 200, 40), 0):
+        command = [sys.executable, "-m", "stepflow_sdk", "recover", str(source), "-o", str(target)]
+        done = subprocess.run(
+            traced(lab.folder.parent / "record", lab.folder, *command, kill_at=kill_at),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode == 0) == target.exists() == (not kill_at), done.stderr
+    assert not list(lab.folder.glob("*.new*"))
+
+
 def _is_weaker(problem: str) -> bool:
     return any(word in problem for word in ("is lost", "had ended", "is forgotten"))
 
