@@ -19,8 +19,12 @@ class InputSource(Protocol):
     exhausted: bool
     """Whether it is known that none is left."""
 
-    async def take(self) -> PendingItem | None:
-        """The next item, or None when none is left."""
+    def take_now(self) -> PendingItem | None:
+        """The next item; None when none is left, or when it has to be waited for by `wait`."""
+        ...
+
+    async def wait(self) -> None:
+        """Wait until `take_now` gives an item, unless none is left."""
         ...
 
 
@@ -33,8 +37,8 @@ class GivenInputs:
         self._taken = 0
         self.exhausted = self._left == 0
 
-    async def take(self) -> PendingItem | None:
-        """See `InputSource.take`."""
+    def take_now(self) -> PendingItem | None:
+        """See `InputSource.take_now`."""
         try:
             value = next(self._inputs)
         except StopIteration:
@@ -44,6 +48,9 @@ class GivenInputs:
         self._taken = index + 1
         self.exhausted = self._taken == self._left
         return PendingItem(index, value)
+
+    async def wait(self) -> None:
+        """See `InputSource.wait`; there is nothing to wait for."""
 
 
 class StoredInputs:
@@ -57,14 +64,16 @@ class StoredInputs:
         self._reading = anyio.Lock()
         self.exhausted = False
 
-    async def take(self) -> PendingItem | None:
-        """See `InputSource.take`."""
-        if not self._read and not self.exhausted:
-            async with self._reading:
-                # Another worker may have read on meanwhile.
-                if not self._read and not self.exhausted:
-                    await self._read_on()
+    def take_now(self) -> PendingItem | None:
+        """See `InputSource.take_now`."""
         return self._read.popleft() if self._read else None
+
+    async def wait(self) -> None:
+        """See `InputSource.wait`."""
+        async with self._reading:
+            # Another worker may have read on meanwhile.
+            if not self._read and not self.exhausted:
+                await self._read_on()
 
     async def _read_on(self) -> None:
         items = await self._store.pending(self._run_id, after=self._last, limit=_CHUNK)

@@ -35,11 +35,14 @@ class KeptStep:
 
     async def begin(self, attempt: int) -> None:
         """See `StepStart.begin`."""
+        await self._write(self.started(attempt))
+
+    def started(self, attempt: int) -> StepRecord:
+        """The record of an attempt that begins."""
         if self._started_at is None:
             self._started_at = time.time()
         step = self._step
-        record = StepRecord(self._item, step.id, "running", None, attempt, None, step.component, self._started_at)
-        await self._write(record)
+        return StepRecord(self._item, step.id, "running", None, attempt, None, step.component, self._started_at)
 
     def ended(self, status: str, outcome: Any, attempt: int, reason: str | None) -> StepRecord:
         """The record of its end."""

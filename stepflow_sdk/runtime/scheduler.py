@@ -2,71 +2,64 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from heapq import heappop, heappush
-from typing import Any, NamedTuple, cast
+from collections import deque
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Final, cast
 
 import anyio
 from anyio.abc import TaskGroup
 
 from stepflow_sdk.flows import Failure
-from stepflow_sdk.protocol import BlobId, FlowResult, FlowResultFailed, ObservabilityContext
-from stepflow_sdk.runtime.events import ItemEnded, Observer, RunEvent, StepEnded
-from stepflow_sdk.runtime.failures import Skipped, flow_result
-from stepflow_sdk.runtime.inputs import InputSource
-from stepflow_sdk.runtime.items import Item, Plan
-from stepflow_sdk.runtime.journal import KeptStep, replay
-from stepflow_sdk.runtime.runs import ItemRecord, RunStore, StepRecord
+from stepflow_sdk.protocol import ObservabilityContext
+from stepflow_sdk.runtime.events import Observer, StepEnded, StepStarted
+from stepflow_sdk.runtime.failures import Skipped
+from stepflow_sdk.runtime.items import Item
+from stepflow_sdk.runtime.journal import KeptStep
+from stepflow_sdk.runtime.plugins.plugin import OngoingCall
+from stepflow_sdk.runtime.progress import Job, Progress, status_of
+from stepflow_sdk.runtime.runs import RunStore, StepRecord
 from stepflow_sdk.runtime.steps import StepCaller
 
 __all__ = ["Job", "Scheduler"]
 
-_TURNS = 64
-"""After so many steps a worker lets everything else on the event loop have a turn."""
+_TURNS: Final = 64
+"""After so many steps everything else on the event loop has a turn."""
 
-
-_MOST_UNTOLD = 1000
+_MOST_UNTOLD: Final = 1000
 """After so many events a worker waits until what they tell of is safe."""
 
-_WINDOW = 1000
-"""Of inputs that come one by one, so many are under way at once: an item that takes long holds up the outcomes of those
-behind it, and these wait in memory."""
+
+class _Step:
+    """A step that is called."""
+
+    __slots__ = ("began", "begun", "ids", "index", "input", "item", "start", "step")
+
+    def __init__(self, job: Job, item: Item, index: int) -> None:
+        self.item = item
+        self.index = index
+        self.step = job.plan.steps[index]
+        self.input = item.take_input(index)
+        self.ids = ObservabilityContext(None, None, job.run_id, job.flow_id, self.step.id)
+        self.began = time.perf_counter()
+        self.start: KeptStep | None = None
+        self.begun: OngoingCall | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a scheduler has to do.
+class _Wait:
+    """Stands for a step, where something has to be waited for before there is another one."""
 
-    Attributes:
-        run_id: The run.
-        flow_id: What components are told of the flow.
-        plan: The flow.
-        inputs: Taken one by one, when there is room for another item.
-        in_memory: Whether the inputs are all there already. When they come one by one, their number is bounded that
-            is under way.
-        variables: The variables given with the run.
-        max_concurrency: How many steps may be called at once, over all items.
-        on_result: Told the index of an item and its outcome.
-    """
 
-    run_id: str
-    flow_id: BlobId
-    plan: Plan
-    inputs: InputSource
-    in_memory: bool
-    variables: Mapping[str, Any]
-    max_concurrency: int
-    on_result: Callable[[int, FlowResult], None]
+_WAIT: Final = _Wait()
 
 
 class Scheduler:
-    """Runs a job with as many workers as its limit allows and its work needs.
+    """Runs a job with as many calls at once as its limit allows.
 
-    A worker calls one step after the other: of the steps that can be called always the one of the earliest item, and
-    of that item the one that stands first in the flow (section c.2 of the flow format). Items begin when no other item
-    has anything to call, so that a run over many inputs holds the state of few. A chain of steps is the work of the
-    run's own task; every other worker is started by one that sees more work than its own.
+    A component that can be called without a task is called so, and what its answer makes ready is called where the
+    answer is read: the answers of one read make calls that leave in one write. All others are the work of workers,
+    which call one step after the other. The run's own task is the first of them; more are started when it waits and
+    there is more to do. A worker is also who goes on with a call of the first kind that did not end well.
 
     The end of a step is written before anything that depends on it, and waited for together with the start of the
     step that the worker calls next: nothing is called, and nobody is told, before both are safe.
@@ -77,177 +70,236 @@ class Scheduler:
         self._caller = caller
         self._store = store
         self._observe = observer
-        self._untold: list[RunEvent | _Result] = []
-        self._ready: list[tuple[int, int, Item]] = []
-        self._active: dict[int, Item] = {}
-        self._stored: dict[int, Mapping[str, StepRecord]] = {}
-        self._inputs = job.inputs
-        self._begun = 0
-        self._workers = 0
-        self._turn = 0
+        self._progress = Progress(job, store, observer)
+        self._loop = asyncio.get_running_loop()
+        # What is begun from outside of the run's tasks has its context variables nevertheless.
+        self._context = copy_context()
         self._tasks: TaskGroup | None = None
-        self.failed = 0
+        self._broken: Exception | None = None
+        self._over: asyncio.Future[None] | None = None
+        self._workers = 0
+        self._calling = 0
+        self._turn = 0
+        self._staffing = False
+        self._ongoing: set[_Step] = set()
+        self._ended: deque[tuple[_Step, Any, OngoingCall | None]] = deque()
+        self._driving = False
+        self._resting = False
+
+    @property
+    def failed(self) -> int:
+        """How many items have failed."""
+        return self._progress.failed
+
+    @property
+    def waiting(self) -> int:
+        """How many steps could be called, and wait for a turn."""
+        return self._progress.waiting
 
     async def run(self) -> None:
         """Run every item to its end; cancelling this cancels the calls of the components."""
+        first = self._next()
+        if first is not None or not self._is_quiet:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    await self._run(tasks, first)
+            except ExceptionGroup as group:
+                # The inputs or the store failed. Several workers may have met it, which says nothing to anybody.
+                raise _first(group) from None
+            if self._broken is not None:
+                raise self._broken
+        self._progress.give_up()
+        if self._progress.untold:
+            await self._progress.sync()
+
+    async def _run(self, tasks: TaskGroup, first: "_Step | _Wait | None") -> None:
+        self._tasks = tasks
         try:
-            async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                self._workers = 1
-                await self._work()
-        except ExceptionGroup as group:
-            # The inputs or the store failed. Several workers may have met it, which says nothing to anybody.
-            raise _first(group) from None
-        for item in list(self._active.values()):
-            item.give_up()
-            self._end_item(item)
-        if self._untold:
-            await self._sync()
-
-    async def _work(self) -> None:
-        while await self._find_work():
-            _, index, item = heappop(self._ready)
-            if item.is_over:
-                continue
-            more = self._ready or self._has_room()
-            if more and self._workers < self._job.max_concurrency and self._tasks is not None:
+            if first is not None:
                 self._workers += 1
-                self._tasks.start_soon(self._work)
-            await self._call(item, index)
-        self._workers -= 1
-        if self._untold:
-            await self._sync()
+                await self._work(first)
+            while not self._is_quiet:
+                self._over = self._loop.create_future()
+                await self._over
+        finally:
+            self._tasks = None
+            for step in self._ongoing:
+                if step.begun is not None:
+                    step.begun.abandon()
 
-    async def _find_work(self) -> bool:
-        while not self._ready and self._has_room():
-            await self._begin_item()
-            await self._take_turns()
-        return bool(self._ready)
+    @property
+    def _is_quiet(self) -> bool:
+        return not (self._workers or self._ongoing or self._ended or self._resting)
 
-    def _has_room(self) -> bool:
-        """Whether another item can begin; when none can, a worker ends, and that of an earlier item goes on."""
-        if self._inputs.exhausted or self._job.in_memory or not self._active:
-            return not self._inputs.exhausted
-        # Items begin in their order, so the first one is the earliest that has not ended.
-        return self._begun - next(iter(self._active)) < _WINDOW
+    def _tell_if_over(self) -> None:
+        if self._over is not None and not self._over.done() and self._is_quiet:
+            self._over.set_result(None)
 
-    async def _begin_item(self) -> None:
-        pending = await self._inputs.take()
-        if pending is None:
+    # ---- calls without a task ---------------------------------------------------------------------------------
+
+    def _next(self) -> "_Step | _Wait | None":
+        """Begin every call that needs no task, and return the first thing to do that needs a worker."""
+        self._driving = True
+        try:
+            return self._drive()
+        finally:
+            self._driving = False
+
+    def _drive(self) -> "_Step | _Wait | None":
+        progress = self._progress
+        most = self._job.max_concurrency
+        begun = 0
+        while True:
+            if self._ended:
+                step = self._take_end()
+                if step is not None:
+                    return step
+            elif self._workers + len(self._ongoing) >= most:
+                return None
+            elif begun == _TURNS:
+                # Components that answer at once, and items without steps, would keep the loop to themselves.
+                self._rest()
+                return None
+            elif progress.is_ready:
+                begun += 1
+                found = progress.take()
+                step = None if found is None else self._begin(*found)
+                if step is not None:
+                    return step
+            elif not progress.has_room:
+                return None
+            elif progress.untold > _MOST_UNTOLD or not (progress.begin_item() or self._job.inputs.exhausted):
+                return _WAIT
+            else:
+                begun += 1
+
+    def _begin(self, item: Item, index: int) -> _Step | None:
+        """Call a step; returns it where that needs a worker."""
+        step = _Step(self._job, item, index)
+        if self._store.keeps_steps:
+            stored = self._progress.stored(item, step.step.id)
+            step.start = KeptStep(self._write_start, item.index, step.step, stored)
+        direct = None if self._store.durable else self._caller.direct(step.step, step.input)
+        if direct is None:
+            return step
+        if step.start is not None:
+            self._store.write_step(self._job.run_id, step.start.started(1))
+        if self._observe is not None:
+            self._observe(StepStarted(self._job.run_id, item.index, step.step.id, step.step.component))
+        self._ongoing.add(step)
+        step.begun = self._caller.begin(direct, step.step, step.input, step.ids, partial(self._on_end, step))
+        return None
+
+    def _on_end(self, step: _Step, output: Any, failed: OngoingCall | None) -> None:
+        self._ended.append((step, output, failed))
+        if self._driving or self._resting:
             return
-        index = pending.item
-        self._begun = index + 1
-        item = self._job.plan.item(index, pending.input, self._job.variables)
-        self._active[index] = item
-        if pending.steps:
-            self._stored[index] = {step.step_id: step for step in pending.steps}
-        self._after(item, item.start())
+        if asyncio.current_task(self._loop) is None:
+            self._context.run(self._go_on)
+        else:
+            # A server in this process answers from the task of a component, which is no place for another one.
+            self._rest()
 
-    async def _call(self, item: Item, index: int) -> None:
-        job = self._job
-        step = job.plan.steps[index]
-        input = item.take_input(index)
-        began = time.perf_counter()
-        ids = ObservabilityContext(None, None, job.run_id, job.flow_id, step.id)
-        stored = self._stored[item.index].get(step.id) if item.index in self._stored else None
-        start = KeptStep(self._write_start, item.index, step, stored) if self._store.keeps_steps else None
+    def _take_end(self) -> _Step | None:
+        """Take note of the end of a call; returns the step where a worker has to go on with it."""
+        step, output, failed = self._ended.popleft()
+        self._ongoing.discard(step)
+        if failed is not None:
+            step.begun = failed
+            return step
+        self._end(step, output, None, 1)
+        return None
+
+    def _rest(self) -> None:
+        self._resting = True
+        self._loop.call_soon(self._end_rest, context=self._context)
+
+    def _end_rest(self) -> None:
+        self._resting = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        tasks = self._tasks
+        if tasks is None:
+            return  # the run was cancelled meanwhile
+        try:
+            while (step := self._next()) is not None:
+                self._workers += 1
+                tasks.start_soon(self._work, step)
+        except Exception as error:  # the inputs failed, or who is told; nobody above here could raise it to the run
+            self._broken = error
+            tasks.cancel_scope.cancel()
+        else:
+            self._tell_if_over()
+
+    # ---- workers ----------------------------------------------------------------------------------------------
+
+    async def _work(self, step: "_Step | _Wait | None") -> None:
+        progress = self._progress
+        while step is not None:
+            if not self._staffing and (progress.is_ready or self._ended or progress.has_room):
+                self._staffing = True
+                self._loop.call_soon(self._staff)
+            self._calling += 1
+            await (self._wait() if isinstance(step, _Wait) else self._call(step))
+            self._calling -= 1
+            self._turn += 1
+            if self._turn % _TURNS == 0:
+                await asyncio.sleep(0)
+            self._workers -= 1
+            step = self._next()
+            self._workers += step is not None
+        self._tell_if_over()
+        if progress.untold:
+            await progress.sync()
+
+    def _staff(self) -> None:
+        """Start workers, unless there is one who will come for more to do by himself."""
+        self._staffing = False
+        if self._calling == self._workers:
+            self._go_on()
+
+    async def _wait(self) -> None:
+        if self._progress.untold:
+            await self._progress.sync()
+        await self._job.inputs.wait()
+
+    async def _call(self, step: _Step) -> None:
         outcome, failure, attempt = await self._caller.run(
-            step, input, ids, item=item.index, observer=self._observe, start=start
+            step.step,
+            step.input,
+            step.ids,
+            item=step.item.index,
+            observer=self._observe,
+            start=step.start,
+            begun=step.begun,
         )
         if failure is not None:
-            outcome = item.recover(index, outcome, failure)
-        skipped = outcome if isinstance(outcome, Skipped) else None
-        status = "skipped" if skipped else "failed" if isinstance(outcome, Failure) else "completed"
-        reason = skipped.reason if skipped else None
-        if start is not None:
-            # Written first: what depends on a result must never be ahead of it.
-            self._store.write_step(job.run_id, start.ended(status, None if skipped else outcome, attempt, reason))
-        if self._observe is not None:
-            seconds = time.perf_counter() - began
-            event = StepEnded(
-                job.run_id, item.index, step.id, step.component, status, seconds, failure, reason, attempt
-            )
-            self._tell(event)
-        self._after(item, item.settle(index, outcome))
-        await self._take_turns()
+            outcome = step.item.recover(step.index, outcome, failure)
+        self._end(step, outcome, failure, attempt)
 
-    def _after(self, item: Item, ready: list[int]) -> None:
-        if item.index in self._stored:
-            ready = replay(item, ready, self._stored[item.index], self._job.plan)
-        for index in ready:
-            heappush(self._ready, (item.index, index, item))
-        if item.ended_early:
-            self._write_ended_early(item)
-        if item.done:
-            self._end_item(item)
-
-    def _write_ended_early(self, item: Item) -> None:
-        ended, item.ended_early = item.ended_early, []
-        run_id = self._job.run_id
-        now = time.time() if self._store.keeps_steps else None
-        for index, end in ended:
-            step = self._job.plan.steps[index]
-            failure, reason = (None, end.reason) if isinstance(end, Skipped) else (end, None)
-            status = "skipped" if failure is None else "failed"
-            if now is not None:
-                record = StepRecord(item.index, step.id, status, failure, 0, reason, step.component, now, now)
-                self._store.write_step(run_id, record)
-            if self._observe is not None:
-                self._tell(StepEnded(run_id, item.index, step.id, step.component, status, 0.0, failure, reason, 0))
-
-    def _end_item(self, item: Item) -> None:
-        if self._active.pop(item.index, None) is None:
-            return  # another worker has ended its last step at the same time
-        self._stored.pop(item.index, None)
-        result = flow_result(item.outcome)
-        failed = isinstance(result, FlowResultFailed)
-        self.failed += failed
-        record = ItemRecord(item.index, "failed" if failed else "completed", result, time.time())
-        self._store.end_item(self._job.run_id, record)
-        if self._observe is not None:
-            self._tell(ItemEnded(self._job.run_id, item.index, result))
-        self._tell(_Result(item.index, result))
-
-    def _tell(self, told: "RunEvent | _Result") -> None:
-        """Tell of what was written: at once where it is safe already, else behind the next `_sync`."""
-        if self._store.durable:
-            self._untold.append(told)
-        else:
-            self._tell_now(told)
-
-    def _tell_now(self, told: "RunEvent | _Result") -> None:
-        if isinstance(told, _Result):
-            self._job.on_result(told.item, told.result)
-        elif self._observe is not None:
-            self._observe(told)
-
-    async def _sync(self) -> None:
-        """Wait until what was written is safe, then tell of it."""
-        untold, self._untold = self._untold, []
-        waiting = self._store.sync()
-        if waiting is not None:
-            await waiting
-        for told in untold:
-            self._tell_now(told)
-
-    async def _take_turns(self) -> None:
-        # Components that answer at once, and items without steps, would otherwise keep the loop to themselves.
-        self._turn += 1
-        if self._turn % _TURNS == 0:
-            await asyncio.sleep(0)
-            if len(self._untold) > _MOST_UNTOLD:
-                await self._sync()  # items without steps wait for nothing else
+    def _end(self, step: _Step, outcome: Any, failure: Failure | None, attempt: int) -> None:
+        """Know what a step came to: it is written first, for what depends on it must never be ahead of it."""
+        start, observe = step.start, self._observe
+        if start is not None or observe is not None:
+            status = status_of(outcome)
+            skipped = outcome if isinstance(outcome, Skipped) else None
+            reason = None if skipped is None else skipped.reason
+            if start is not None:
+                record = start.ended(status, None if skipped is not None else outcome, attempt, reason)
+                self._store.write_step(self._job.run_id, record)
+            if observe is not None:
+                seconds = time.perf_counter() - step.began
+                item, component = step.item.index, step.step.component
+                event = StepEnded(
+                    self._job.run_id, item, step.step.id, component, status, seconds, failure, reason, attempt
+                )
+                self._progress.tell(event)
+        self._progress.settle(step.item, step.index, outcome)
 
     async def _write_start(self, record: StepRecord) -> None:
         self._store.write_step(self._job.run_id, record)
-        await self._sync()
-
-
-class _Result(NamedTuple):
-    """The outcome of an item, for whoever started the run."""
-
-    item: int
-    result: FlowResult
+        await self._progress.sync()
 
 
 def _first(error: Exception) -> Exception:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Coroutine, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import anyio
 
@@ -12,13 +12,13 @@ from stepflow_sdk.protocol import ObservabilityContext
 from stepflow_sdk.runtime.events import Observer, StepRetried, StepStarted
 from stepflow_sdk.runtime.failures import Skipped, failure_of, internal_failure, routing_failure
 from stepflow_sdk.runtime.log_ids import CURRENT_STEP
-from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Plugin
+from stepflow_sdk.runtime.plugins.plugin import ComponentCall, DirectPlugin, OnEnd, OngoingCall, Plugin
 from stepflow_sdk.runtime.redaction import SECRETS, redact
 from stepflow_sdk.runtime.retries import RetryBudget, RetryPolicy, Trouble, trouble_of
 from stepflow_sdk.runtime.routes import Router
 from stepflow_sdk.tracing import Tracer
 
-__all__ = ["StepCaller", "StepEnd", "StepStart"]
+__all__ = ["Direct", "StepCaller", "StepEnd", "StepStart"]
 
 _log = logging.getLogger("stepflow_sdk.runtime")
 
@@ -48,6 +48,13 @@ class StepStart(Protocol):
         ...
 
 
+class Direct(NamedTuple):
+    """A component that can be called now, without a task: its plugin, and its path there."""
+
+    plugin: DirectPlugin
+    component: str
+
+
 class _Attempt(NamedTuple):
     value: Any
     failure: Failure | None = None
@@ -69,6 +76,11 @@ class StepCaller:
     def __init__(self, router: Router, plugins: Mapping[str, Plugin], retry: RetryPolicy | None = None) -> None:
         self.router = router
         self.plugins = plugins
+        self._direct = {
+            name: cast("DirectPlugin", plugin)
+            for name, plugin in plugins.items()
+            if callable(getattr(plugin, "begin", None))
+        }
         self._retry = RetryPolicy() if retry is None else retry
         self.tracer: Tracer | None = None
 
@@ -95,6 +107,28 @@ class StepCaller:
                 self.tracer.fail(span, str(error))
                 raise
 
+    def direct(self, step: Step, input: Any) -> Direct | None:
+        """The component of a step, where it can be called at once by `begin`; `run` can call every one."""
+        if self.tracer is not None:
+            return None
+        try:
+            target = self.router.route(step.component, input)
+        except (ComponentNotFound, ExpressionError):
+            return None  # what that comes to says `run`
+        plugin = self._direct.get(target.plugin)
+        return Direct(plugin, target.component) if plugin is not None and plugin.is_ready else None
+
+    def begin(self, direct: Direct, step: Step, input: Any, ids: ObservabilityContext, on_end: OnEnd) -> OngoingCall:
+        """Make the first call of a step's component; see `DirectPlugin.begin`.
+
+        One that ends in anything but an output is for `run` to go on with.
+        """
+        token = CURRENT_STEP.set((ids, step.component, 1))
+        try:
+            return direct.plugin.begin(ComponentCall(direct.component, input, 1, ids), on_end)
+        finally:
+            CURRENT_STEP.reset(token)
+
     def run(
         self,
         step: Step,
@@ -104,6 +138,7 @@ class StepCaller:
         item: int = 0,
         observer: Observer | None = None,
         start: StepStart | None = None,
+        begun: OngoingCall | None = None,
     ) -> Coroutine[Any, Any, StepEnd]:
         """Run a step, as often as its failures and its ``onError`` allow; cancelling this ends a wait between two.
 
@@ -114,9 +149,10 @@ class StepCaller:
             item: The index of the run's input.
             observer: Told of each attempt.
             start: Keeps each attempt before it begins.
+            begun: The first attempt, where that was made by `begin`.
         """
         if self.tracer is None:
-            return self._run(step, input, ids, item, observer, start)
+            return self._run(step, input, ids, item, observer, start, begun)
         return self._traced(self.tracer, step, input, ids, item, observer, start)
 
     async def _traced(
@@ -152,17 +188,18 @@ class StepCaller:
         item: int,
         observer: Observer | None,
         start: StepStart | None,
+        begun: OngoingCall | None = None,
     ) -> StepEnd:
         budget: RetryBudget | None = None
         attempt = 1 if start is None else start.first_attempt
         while True:
-            if start is not None:
+            if start is not None and begun is None:
                 await start.begin(attempt)
-            if observer is not None:
+            if observer is not None and begun is None:
                 observer(StepStarted(ids.run_id or "", item, step.id, step.component, attempt))
             token = CURRENT_STEP.set((ids, step.component, attempt))
             try:
-                value, failure, trouble = await self._try(step, input, attempt, ids)
+                value, failure, trouble = await self._try(step, input, attempt, ids, begun)
             finally:
                 CURRENT_STEP.reset(token)
             if failure is None:
@@ -176,8 +213,11 @@ class StepCaller:
                 observer(StepRetried(ids.run_id or "", item, step.id, step.component, attempt, failure, delay))
             await anyio.sleep(delay)
             attempt += 1
+            begun = None
 
-    async def _try(self, step: Step, input: Any, attempt: int, ids: ObservabilityContext) -> _Attempt:
+    async def _try(
+        self, step: Step, input: Any, attempt: int, ids: ObservabilityContext, begun: OngoingCall | None
+    ) -> _Attempt:
         try:
             target = self.router.route(step.component, input)
         except (ComponentNotFound, ExpressionError) as error:
@@ -187,6 +227,8 @@ class StepCaller:
         plugin = self.plugins[target.plugin]
         trouble = Trouble.FINAL
         try:
+            if begun is not None:
+                return _Attempt(await begun.outcome())
             return _Attempt(await plugin.execute(ComponentCall(target.component, input, attempt, ids)))
         except SkipStep as skip:
             return _Attempt(Skipped(skip.reason))

@@ -5,9 +5,9 @@ runs on one asyncio event loop.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -17,7 +17,7 @@ from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification,
 from stepflow_sdk.protocol.packing import ENCODING, PACKED
 from stepflow_sdk.transports.deadlines import Deadlines
 
-__all__ = ["HIGH_WATER", "Connection", "Handler"]
+__all__ = ["HIGH_WATER", "Connection", "Handler", "settle"]
 
 HIGH_WATER = 1024 * 1024
 """How many bytes may be ready to leave before a connection counts as congested."""
@@ -73,7 +73,7 @@ class Connection:
         self.remote = remote
         self._expect_packed = expect_packed
         self._loop = asyncio.get_running_loop()
-        self._deadlines: Deadlines[Call] = Deadlines(_expire)
+        self._deadlines: Deadlines[Call] = Deadlines(self._expire)
         self._sends_at_once = sends_at_once
         self._reading = False
         self._flush_is_due = False
@@ -124,14 +124,14 @@ class Connection:
     def end_input(self, reason: str = "the other end closed the connection") -> None:
         """Know that nothing more arrives: calls in flight fail, replies may still leave."""
         for call in self.peer.end_input():
-            _settle(call, None, ResourceUnavailable(reason))
+            self._tell(call, None, ResourceUnavailable(reason))
 
     def close(self, reason: str = "the connection is closed") -> None:
         """End the conversation: calls in flight fail with `ResourceUnavailable`, the handler is told."""
         if self.peer.closed:
             return
         for call in self.peer.close():
-            _settle(call, None, ResourceUnavailable(reason))
+            self._tell(call, None, ResourceUnavailable(reason))
         self._deadlines.close()
         self._handler.closed(self)
         if self._on_close is not None:
@@ -153,7 +153,7 @@ class Connection:
             case Notification():
                 self._handler.notification(self, event)
             case Answer():
-                _settle(event.call, event.result, event.error)
+                self._tell(event.call, event.result, event.error)
             case Complaint():
                 _log.warning("the other end could not read a message: %s", event.error)
 
@@ -206,9 +206,35 @@ class Connection:
             ResourceUnavailable: The connection is closed, or closes meanwhile.
             RequestTimeout: There was no answer in time.
         """
-        call = self.peer.call(method, params)
         waiter: asyncio.Future[Any] = self._loop.create_future()
-        call.waiter = waiter
+        call = self.begin(method, params, partial(settle, waiter), timeout=timeout)
+        try:
+            return await waiter
+        finally:
+            self.abandon(call)
+
+    def begin(
+        self,
+        method: Method,
+        params: msgspec.Struct,
+        on_answer: Callable[[Any, WireError | None], None],
+        *,
+        timeout: float | None = None,
+    ) -> Call:
+        """Ask the other end, as `call` does, and be told of the answer instead of waiting for it in a task.
+
+        Args:
+            method: One of `stepflow_sdk.protocol.METHODS`.
+            params: Its params.
+            on_answer: Takes the result, or the error, once, and perhaps before this returns; it must not raise.
+            timeout: Seconds, or None.
+
+        Raises:
+            InvalidParams: The params cannot be encoded.
+            ResourceUnavailable: The connection is closed.
+        """
+        call = self.peer.call(method, params)
+        call.waiter = on_answer
         if self._calls is not None:
             self._calls[call.id] = self
         if timeout is not None:
@@ -216,13 +242,26 @@ class Connection:
             call.subject = getattr(params, "component", method.name)
             self._deadlines.add(call, timeout)
         self._flush_soon()
-        try:
-            return await waiter
-        finally:
-            self.peer.abandon(call)
-            self._deadlines.drop(call)
-            if self._calls is not None:
-                self._calls.pop(call.id, None)
+        return call
+
+    def abandon(self, call: Call) -> None:
+        """Want no answer to a call any more; nothing happens when there was one."""
+        self.peer.abandon(call)
+        self._forget(call)
+
+    def _forget(self, call: Call) -> None:
+        self._deadlines.drop(call)
+        if self._calls is not None:
+            self._calls.pop(call.id, None)
+
+    def _tell(self, call: Call, result: Any, error: WireError | None) -> None:
+        self._forget(call)
+        call.waiter(result, error)
+
+    def _expire(self, call: Call) -> None:
+        self.peer.abandon(call)
+        message = f"{call.subject} was not answered within {call.timeout:g} s"
+        self._tell(call, None, RequestTimeout(message, data={"timeout": call.timeout}))
 
     def _look_for_congestion(self) -> None:
         congested = self._writer_is_full or self.peer.out_bytes > HIGH_WATER
@@ -246,15 +285,11 @@ def _nowhere(_: list[bytes]) -> None:
     pass
 
 
-def _expire(call: Call) -> None:
-    message = f"{call.subject} was not answered within {call.timeout:g} s"
-    _settle(call, None, RequestTimeout(message, data={"timeout": call.timeout}))
-
-
-def _settle(call: Call, result: Any, error: WireError | None) -> None:
-    waiter: asyncio.Future[Any] = call.waiter
-    with contextlib.suppress(asyncio.InvalidStateError):
-        if error is None:
-            waiter.set_result(result)
-        else:
-            waiter.set_exception(error)
+def settle(waiter: asyncio.Future[Any], result: Any, error: WireError | None) -> None:
+    """Give a future the answer to a call, unless nobody waits for it any more."""
+    if waiter.done():
+        return
+    if error is None:
+        waiter.set_result(result)
+    else:
+        waiter.set_exception(error)

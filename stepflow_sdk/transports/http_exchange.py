@@ -5,6 +5,7 @@ In a stream the server calls back before it answers; the answers to that are POS
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
@@ -14,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from stepflow_sdk.errors import InternalError, InvalidRequest, ServerLost
 from stepflow_sdk.protocol import Method, codec
-from stepflow_sdk.transports.connection import Connection, Handler
+from stepflow_sdk.transports.connection import Connection, Handler, settle
 from stepflow_sdk.transports.framing import TooLong
 from stepflow_sdk.transports.sse_reader import SseReader
 
@@ -52,7 +53,7 @@ class HttpExchange:
         self._connection = Connection(self._handler, self._send)
         self._call = self._connection.peer.call(method, params)
         self._waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._call.waiter = self._waiter
+        self._call.waiter = partial(settle, self._waiter)
         self._instance_id: str | None = None
         self._stream: anyio.CancelScope | None = None
 

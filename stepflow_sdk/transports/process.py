@@ -74,6 +74,11 @@ class ServerProcess(LineProcess):
         return self.connection.closed
 
     @property
+    def direct(self) -> Connection | None:
+        """The conversation, unless it is over or the server is behind with reading."""
+        return self.connection if self._writable.is_set() and not self.connection.closed else None
+
+    @property
     def child(self) -> Child:
         """The process: this itself."""
         return self

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stepflow_sdk.errors import ComponentError, InvalidFlow, InvalidValue
 from stepflow_sdk.protocol import FlowResult, FlowResultFailed, FlowResultSuccess
-from stepflow_sdk.runtime import LocalRuntime, MemoryRunStore, scheduler
+from stepflow_sdk.runtime import LocalRuntime, MemoryRunStore, progress
 from stepflow_sdk.runtime.ordering import InOrder
 from stepflow_sdk_tests.runtime.scripted import Scripted
 
@@ -63,7 +63,7 @@ async def test_an_outcome_is_delivered_while_later_items_run() -> None:
 
 
 async def test_an_item_that_takes_long_holds_up_only_so_many_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "_WINDOW", 20)
+    monkeypatch.setattr(progress, "_WINDOW", 20)
     begun = 0
     delivered: list[FlowResult] = []
     seen: list[int] = []
@@ -88,7 +88,7 @@ async def test_an_item_that_takes_long_holds_up_only_so_many_behind_it(monkeypat
 
 
 async def test_work_goes_on_at_full_width_behind_an_item_that_took_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "_WINDOW", 5)
+    monkeypatch.setattr(progress, "_WINDOW", 5)
     together = anyio.Event()
     waiting = 0
 

@@ -53,6 +53,10 @@ class HttpLink:
         return self
 
     @property
+    def direct(self) -> None:
+        """See `Link.direct`: each call is an exchange, which a task waits for."""
+
+    @property
     def child(self) -> AnnouncingServer | None:
         """The server's process, when the runtime has started it."""
         return self._process

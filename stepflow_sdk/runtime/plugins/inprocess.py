@@ -59,6 +59,11 @@ class _MemoryLink:
         return self._connection
 
     @property
+    def direct(self) -> Connection | None:
+        """See `Link.direct`."""
+        return None if self._connection.closed else self._connection
+
+    @property
     def child(self) -> None:
         """There is none: the server is in this process."""
 

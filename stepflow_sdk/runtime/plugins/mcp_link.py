@@ -130,6 +130,10 @@ class McpLink:
         return self
 
     @property
+    def direct(self) -> None:
+        """See `Link.direct`: the session has a task wait for each call."""
+
+    @property
     def closed(self) -> bool:
         """Whether the server must be reached again."""
         return self._handler.ended.is_set()

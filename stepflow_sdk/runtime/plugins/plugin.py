@@ -1,8 +1,8 @@
 """What every plugin is: a way to reach components."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -14,7 +14,17 @@ from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime.blobs import BlobStore
 from stepflow_sdk.transports import Handler
 
-__all__ = ["ComponentCall", "FlowRunner", "HandlerFactory", "Host", "Plugin", "ServerHandler"]
+__all__ = [
+    "ComponentCall",
+    "DirectPlugin",
+    "FlowRunner",
+    "HandlerFactory",
+    "Host",
+    "OnEnd",
+    "OngoingCall",
+    "Plugin",
+    "ServerHandler",
+]
 
 
 class ComponentCall(Struct):
@@ -132,4 +142,33 @@ class Plugin(Protocol):
             WireError: They cannot be listed.
             ServerLost: The server cannot be reached.
         """
+        ...
+
+
+class OngoingCall(Protocol):
+    """A call of a component that has begun, and for which no task waits."""
+
+    def abandon(self) -> None:
+        """Want nothing of it any more; nobody is told of its end then."""
+        ...
+
+    async def outcome(self) -> Any:
+        """Do, once it has ended, what `Plugin.execute` would do at that point: return the output or raise."""
+        ...
+
+
+OnEnd: TypeAlias = Callable[[Any, "OngoingCall | None"], None]
+"""Takes the output of a component, or else the call, whose ``outcome`` says the rest; it must not raise."""
+
+
+class DirectPlugin(Plugin, Protocol):
+    """A plugin that can call components without a task for each call, which would cost more than many components."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing has to be waited for before the next call."""
+        ...
+
+    def begin(self, call: ComponentCall, on_end: OnEnd) -> OngoingCall:
+        """Call a component of a plugin that is ready; ``on_end`` is called once, and perhaps before this returns."""
         ...

@@ -3,12 +3,11 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
-import msgspec
 from anyio.abc import TaskStatus
 
 from stepflow_sdk.errors import (
@@ -16,11 +15,10 @@ from stepflow_sdk.errors import (
     RequestTimeout,
     ResourceUnavailable,
     ServerLost,
-    SkipStep,
     StepflowError,
     WireError,
 )
-from stepflow_sdk.protocol import Method, methods
+from stepflow_sdk.protocol import methods
 from stepflow_sdk.protocol.dialects import PROTOCOL_VERSION
 from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.protocol.messages import (
@@ -32,11 +30,11 @@ from stepflow_sdk.protocol.messages import (
     Initialized,
     InitializeParams,
 )
-from stepflow_sdk.protocol.values import decode_value
-from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, ServerHandler
-from stepflow_sdk.transports.children import Child
+from stepflow_sdk.runtime.plugins.link import Link
+from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, OnEnd, OngoingCall, ServerHandler
+from stepflow_sdk.runtime.plugins.remote_call import RemoteCall, output_of
 
-__all__ = ["HANDSHAKE_SECONDS", "STEP_SECONDS", "Conversation", "Link", "RemotePlugin"]
+__all__ = ["HANDSHAKE_SECONDS", "STEP_SECONDS", "RemotePlugin"]
 
 HANDSHAKE_SECONDS = 30.0
 
@@ -57,58 +55,6 @@ _END_SECONDS = 10.0
 _FIRST_DELAY = 0.1
 
 _log = logging.getLogger("stepflow_sdk.runtime")
-
-
-class Conversation(Protocol):
-    """The runtime's end of a conversation with a server, such as a `Connection`."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is over."""
-        ...
-
-    @property
-    def encodings(self) -> Sequence[str]:
-        """See `Connection.encodings`."""
-        ...
-
-    def expect(self) -> None:
-        """See `Connection.expect`."""
-        ...
-
-    def switch(self) -> None:
-        """See `Connection.switch`."""
-        ...
-
-    async def call(self, method: Method, params: msgspec.Struct, *, timeout: float | None = None) -> Any:
-        """Ask the server and wait for its answer; see `Connection.call`."""
-        ...
-
-    def notify(self, method: str, params: msgspec.Struct) -> None:
-        """Tell the server something."""
-        ...
-
-
-class Link(Protocol):
-    """A server that was reached."""
-
-    @property
-    def connection(self) -> Conversation:
-        """The runtime's end of the conversation."""
-        ...
-
-    async def drain(self) -> None:
-        """Wait while the server is behind with reading; raise `ServerLost` when it refuses what it was told."""
-        ...
-
-    def describe_end(self) -> str:
-        """Why the conversation ended."""
-        ...
-
-    @property
-    def child(self) -> Child | None:
-        """The server's process, where the runtime has started it."""
-        ...
 
 
 class _Service:
@@ -193,22 +139,37 @@ class RemotePlugin:
             result: ComponentExecuteResult = await link.connection.call(
                 methods.EXECUTE, params, timeout=self._step_timeout
             )
-        except ResourceUnavailable as error:
+        except (ResourceUnavailable, RequestTimeout) as error:
+            raise await self._explained(error, link) from None
+        return output_of(result, call.component)
+
+    @property
+    def is_ready(self) -> bool:
+        """See `DirectPlugin.is_ready`."""
+        link = self._link
+        return link is not None and link.direct is not None
+
+    def begin(self, call: ComponentCall, on_end: OnEnd) -> OngoingCall:
+        """See `DirectPlugin.begin`."""
+        link = self._link
+        connection = None if link is None else link.direct
+        if link is None or connection is None:
+            raise InternalError(f"plugin {self.name!r} is not ready")
+        ongoing = RemoteCall(connection, call.component, on_end, lambda error: self._explained(error, link))
+        ongoing.begin(ComponentExecuteParams(call.component, call.input, call.attempt, call.ids), self._step_timeout)
+        return ongoing
+
+    async def _explained(self, error: WireError, link: Link) -> WireError:
+        """What an error of a call means."""
+        if isinstance(error, ServerLost):
+            return error
+        if isinstance(error, ResourceUnavailable) and link.connection.closed:
             # Either the component said so, or nobody is there any more to say anything.
-            if link.connection.closed and not isinstance(error, ServerLost):
-                raise ServerLost(error.message) from None
-            raise
-        except RequestTimeout as error:
-            # The step fails when it is settled what becomes of the server, so that another attempt meets a sound one.
-            if await self._ends_if_hung(link):
-                raise RequestTimeout(f"{error.message}, and the server was killed", data=error.data) from None
-            raise
-        if result.skipped:
-            raise SkipStep(result.skipped if isinstance(result.skipped, str) else None)
-        try:
-            return decode_value(result.output)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InternalError(f"the output of {call.component} cannot be read: {error}") from None
+            return ServerLost(error.message)
+        # The step fails when it is settled what becomes of the server, so that another attempt meets a sound one.
+        if isinstance(error, RequestTimeout) and await self._ends_if_hung(link):
+            return RequestTimeout(f"{error.message}, and the server was killed", data=error.data)
+        return error
 
     async def list_components(self) -> list[ComponentInfo]:
         """See `Plugin.list_components`."""
