@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
+import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Literal
 from weakref import WeakKeyDictionary
 
 from stepflow_sdk._version import __version__
@@ -19,11 +20,11 @@ from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.service import Service, SharedService
 from stepflow_sdk.transports import Connection, Handler
 from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES
-from stepflow_sdk.transports.http import HttpEndpoint, HttpPolicy
-from stepflow_sdk.transports.http.messages import Receive, Scope, Send, send_refusal
-from stepflow_sdk.transports.http.policy import Refusal
-from stepflow_sdk.transports.memory import connect
-from stepflow_sdk.tuning import Tuning
+
+if TYPE_CHECKING:
+    from stepflow_sdk.transports.http import HttpEndpoint, HttpPolicy
+    from stepflow_sdk.transports.http.messages import Receive, Scope, Send
+    from stepflow_sdk.tuning import Tuning
 
 __all__ = ["StepflowServer"]
 
@@ -60,7 +61,7 @@ class StepflowServer(Router, Generic[State]):
         threads: int = 32,
         call_timeout: float | None = 60.0,
         drain_timeout: float = 6.0,
-        http: HttpPolicy | None = None,
+        http: "HttpPolicy | None" = None,
         metrics: bool = False,
         slow_after: float | None = None,
     ) -> None:
@@ -71,13 +72,23 @@ class StepflowServer(Router, Generic[State]):
         self.drain_timeout = drain_timeout
         self.metrics = metrics
         self.slow_after = slow_after
-        policy = HttpPolicy() if http is None else http
-        self.policy = dataclasses.replace(policy, max_body_bytes=max_message_bytes, max_exchanges=max_in_flight)
+        self._http = http
         self._lifespan = lifespan
         self._call_timeout = call_timeout
         self._threads = threads
         self._services: dict[asyncio.AbstractEventLoop, SharedService] = {}
         self._endpoints: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpEndpoint] = WeakKeyDictionary()
+
+    @cached_property
+    def policy(self) -> "HttpPolicy":
+        """Who may talk to the server over HTTP, and how much."""
+        # Here as elsewhere: a server on stdio imports nothing of HTTP.
+        from dataclasses import replace
+
+        from stepflow_sdk.transports.http import HttpPolicy
+
+        policy = self._http or HttpPolicy()
+        return replace(policy, max_body_bytes=self.max_message_bytes, max_exchanges=self.max_in_flight)
 
     def run(
         self,
@@ -85,7 +96,7 @@ class StepflowServer(Router, Generic[State]):
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        tuning: Tuning | None = None,
+        tuning: "Tuning | None" = None,
         arguments: Sequence[str] | None = None,
     ) -> None:
         """Serve as a process of its own: what ``python -m my_components`` does.
@@ -108,12 +119,17 @@ class StepflowServer(Router, Generic[State]):
         Raises:
             SystemExit: With code 2 for a wrong command line, 1 when the server cannot start.
         """
-        from stepflow_sdk.running import parse_arguments, run_http, run_mcp, run_stdio
+        from stepflow_sdk.running import Options, run_http, run_mcp, run_stdio
+        from stepflow_sdk.tuning import Tuning
 
         if transport is not None:
             given = {"http": ["--http", "--host", host, "--port", str(port)], "mcp": ["--mcp"]}.get(transport, [])
             arguments = [*given, *(arguments or ())]
-        options = parse_arguments(self.name, self.policy, tuning or Tuning(), arguments)
+        options = Options(tuning=tuning or Tuning())
+        if arguments := sys.argv[1:] if arguments is None else arguments:
+            from stepflow_sdk.command_line import parse_arguments
+
+            options = parse_arguments(self.name, self.policy, options.tuning, arguments)
         self.metrics = self.metrics or options.metrics
         self.slow_after = self.slow_after if options.slow_after is None else options.slow_after
         if options.http:
@@ -123,7 +139,7 @@ class StepflowServer(Router, Generic[State]):
         else:
             run_stdio(self, options)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Be an ASGI application: ``uvicorn my_components:server``, or ``app.mount("/stepflow", server)``.
 
         An application that mounts a server with a lifespan must enter ``server.service()`` in its own.
@@ -131,17 +147,18 @@ class StepflowServer(Router, Generic[State]):
         if scope["type"] == "lifespan":
             await self._asgi_lifespan(receive, send)
         elif scope["type"] == "http":
-            try:
-                endpoint = self._endpoint_here()
-            except Refusal as refusal:
-                await send_refusal(send, refusal)
+            endpoint = self._endpoint_here()
+            if endpoint is None:
+                await _refuse_unentered(send)
             else:
                 await endpoint(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
-    def endpoint(self, service: Service, policy: HttpPolicy) -> HttpEndpoint:
+    def endpoint(self, service: Service, policy: "HttpPolicy") -> "HttpEndpoint":
         """The ASGI application that serves HTTP for a service."""
+        from stepflow_sdk.transports.http import HttpEndpoint
+
         profile = service.profile(likely_runs=True)
         if policy.blob_api is not None:
             profile.assume(policy.blob_api)
@@ -150,8 +167,8 @@ class StepflowServer(Router, Generic[State]):
             lambda: Dispatcher(service, profile), policy, is_stopping=lambda: service.draining, metrics=metrics
         )
 
-    def _endpoint_here(self) -> HttpEndpoint:
-        """The endpoint for the running event loop, on the service that is open there."""
+    def _endpoint_here(self) -> "HttpEndpoint | None":
+        """The endpoint for the running event loop, on the service that is open there; None where one must be opened."""
         loop = asyncio.get_running_loop()
         endpoint = self._endpoints.get(loop)
         if endpoint is None:
@@ -162,12 +179,11 @@ class StepflowServer(Router, Generic[State]):
                 # There is nothing to enter and to leave, so whoever mounts the server need not know of it.
                 service = self._make_service(None)
             else:
-                message = "the server's lifespan was not entered: put `async with server.service():` around the yield"
-                raise Refusal(503, ResourceUnavailable(f"{message} of the lifespan of the application that mounts it"))
+                return None
             endpoint = self._endpoints[loop] = self.endpoint(service, self.policy)
         return endpoint
 
-    async def _asgi_lifespan(self, receive: Receive, send: Send) -> None:
+    async def _asgi_lifespan(self, receive: "Receive", send: "Send") -> None:
         await receive()
         try:
             async with self.service():
@@ -189,6 +205,8 @@ class StepflowServer(Router, Generic[State]):
         Yields:
             The runtime's end of the connection.
         """
+        from stepflow_sdk.transports.memory import connect
+
         async with self.service() as service:
             runtime_end, _ = connect(handler, Dispatcher(service), max_in_flight=self.max_in_flight)
             try:
@@ -242,6 +260,15 @@ class StepflowServer(Router, Generic[State]):
             threads,
             state,
             call_timeout=self._call_timeout,
-            blob_hosts=self.policy.blob_hosts,
+            blob_hosts=frozenset() if self._http is None else self._http.blob_hosts,
             monitor=monitor,
         )
+
+
+async def _refuse_unentered(send: "Send") -> None:
+    from stepflow_sdk.transports.http.messages import send_refusal
+    from stepflow_sdk.transports.http.policy import Refusal
+
+    message = "the server's lifespan was not entered: put `async with server.service():` around the yield"
+    error = ResourceUnavailable(f"{message} of the lifespan of the application that mounts it")
+    await send_refusal(send, Refusal(503, error))

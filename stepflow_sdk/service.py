@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
@@ -14,10 +14,12 @@ from stepflow_sdk.components.router import Router
 from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.client import RuntimeProfile
-from stepflow_sdk.errors import ResourceUnavailable
-from stepflow_sdk.monitor import Monitor
+from stepflow_sdk.protocol.error_codes import ServerStopping
 from stepflow_sdk.protocol.messages import ComponentInfo, ListComponentsResult
 from stepflow_sdk.tracing import find_tracer
+
+if TYPE_CHECKING:
+    from stepflow_sdk.monitor import Monitor
 
 __all__ = ["Service", "SharedService", "component_info"]
 
@@ -41,7 +43,7 @@ class Service:
         *,
         call_timeout: float | None,
         blob_hosts: frozenset[str] = frozenset(),
-        monitor: Monitor | None = None,
+        monitor: "Monitor | None" = None,
     ) -> None:
         self.router = router
         self.found = {spec.path: router.lookup(spec.path) for spec in router.specs if "{" not in spec.path}
@@ -85,7 +87,7 @@ class Service:
 
     async def close(self) -> None:
         """Cancel what runs, and close what is open."""
-        await self.executor.close(ResourceUnavailable("the server is shutting down"))
+        await self.executor.close(ServerStopping())
         self.threads.close()
         if self.monitor is not None:
             self.monitor.close()

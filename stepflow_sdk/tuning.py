@@ -9,15 +9,14 @@ import gc
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
+
+from msgspec import Struct
 
 __all__ = ["Tuning"]
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(Struct, frozen=True):
     """The settings of a process; each can be turned off by itself.
 
     Attributes:
@@ -51,14 +50,17 @@ class Tuning:
     def settle(self) -> None:
         """Know that everything is loaded that stays."""
         if self.gc_thresholds is not None:
-            gc.collect()
+            # Without a full collection first, which would hold up the first reply: imports leave next to no garbage.
             gc.freeze()
             gc.set_threshold(*self.gc_thresholds)
 
     def loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """What makes the event loop; None for asyncio's own."""
-        if not self.uvloop or find_spec("uvloop") is None:
+        if not self.uvloop:
             return None
-        uvloop: Any = importlib.import_module("uvloop")
+        try:
+            uvloop: Any = importlib.import_module("uvloop")
+        except ModuleNotFoundError:
+            return None
         make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
         return make

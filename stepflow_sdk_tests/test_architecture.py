@@ -43,8 +43,10 @@ FLOORS: dict[str, set[str]] = {
     },
     "mcp_server": {"service", "dispatch", "components", "context", "flows", "transports", "protocol", "errors"},
     "running": {"mcp_server", "tuning", "service", "dispatch", "server", "context", "transports", "errors"},
+    "command_line": {"running", "tuning", "transports"},
     "server": {
         "_version",
+        "command_line",
         "running",
         "tuning",
         "monitor",
@@ -56,7 +58,7 @@ FLOORS: dict[str, set[str]] = {
         "protocol",
         "errors",
     },
-    "runtime": {"packed", "tracing", "flows", "transports", "protocol", "errors"},
+    "runtime": {"packed", "tracing", "metrics", "flows", "transports", "protocol", "errors"},
 }
 EVERYTHING_BUT_CLI = {*FLOORS, "__init__"}
 FLOORS["testing"] = EVERYTHING_BUT_CLI

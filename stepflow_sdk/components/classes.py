@@ -1,6 +1,5 @@
 """The kinds of classes with fields: structs, dataclasses, TypedDicts, NamedTuples, attrs classes, models."""
 
-import dataclasses
 import inspect
 import re
 import types
@@ -116,7 +115,7 @@ def _maker(cls: Any) -> _Maker | None:
     families: tuple[tuple[bool, _Maker], ...] = (
         (is_model(cls), _model),
         (issubclass(cls, msgspec.Struct), _struct),
-        (dataclasses.is_dataclass(cls), _dataclass),
+        (hasattr(cls, "__dataclass_fields__"), _dataclass),
         (type(cls).__name__ == "_TypedDictMeta", _typed_dict),
         (tuple in cls.__mro__ and hasattr(cls, "_fields"), _named_tuple),
         (hasattr(cls, "__attrs_attrs__"), _attrs),
@@ -199,6 +198,9 @@ def _made(factory: Any) -> Any:
 
 
 def _dataclass(annotation: Any, cls: Any, recognizer: "Recognizer") -> Kind:
+    # Whoever has one has imported it; what has none shall not.
+    import dataclasses
+
     hints = _Hints(annotation, cls, recognizer)
     if not cls.__dataclass_params__.init:
         raise InvalidSignature(f"{cls.__qualname__} is a dataclass with init=False; let dataclass write its __init__")

@@ -1,7 +1,6 @@
 """Constraints and annotations that stand in ``Annotated[...]``: msgspec's ``Meta`` and annotated-types."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -22,8 +21,7 @@ _ANNOTATIONS = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Constraints:
+class Constraints(msgspec.Struct):
     """What was asked of a value beside its type.
 
     Attributes:
@@ -37,13 +35,13 @@ class Constraints:
         foreign: Whether some of it came in a form that msgspec does not read.
     """
 
-    numeric: dict[str, int | float] = field(default_factory=dict[str, int | float])
+    numeric: dict[str, int | float] = {}
     shortest: int | None = None
     longest: int | None = None
     pattern: str | None = None
     tz: bool | None = None
-    keywords: dict[str, Any] = field(default_factory=dict[str, Any])
-    assertions: dict[str, Any] = field(default_factory=dict[str, Any])
+    keywords: dict[str, Any] = {}
+    assertions: dict[str, Any] = {}
     foreign: bool = False
 
     def has_length(self) -> bool:

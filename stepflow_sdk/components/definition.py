@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -29,8 +28,7 @@ from .writer import make_writer
 __all__ = ["Options", "define_component"]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What the decorator was given; see `Router.component`."""
 
     path: str | None = None

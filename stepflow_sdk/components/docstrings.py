@@ -5,7 +5,8 @@ Google, NumPy and Sphinx styles are understood, each as far as parameters go.
 
 import inspect
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 __all__ = ["Docstring", "parse_docstring"]
 
@@ -15,16 +16,14 @@ _OTHERS = {
     *("returns", "return", "yields", "yield", "raises", "raise", "example", "examples", "note", "notes"),
     *("warning", "warnings", "warns", "see also", "references", "todo", "receives", "methods"),
 }
-_GOOGLE_ITEM = re.compile(r"\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
-_NUMPY_ITEM = re.compile(r"\*{0,2}(\w+(?:\s*,\s*\w+)*)\s*(?::.*)?")
-_SPHINX_ITEM = re.compile(
-    r":(param|parameter|arg|argument|key|keyword|ivar|var|cvar)\s+(?:[^:]*\s)?\*{0,2}(\w+)\s*:\s*(.*)"
-)
-_SPHINX_FIELD = re.compile(r":\w+(?:\s[^:]*)?:(?:\s|$)")
+# Compiled on first use: most servers have no docstring that needs them all.
+_GOOGLE_ITEM = r"\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)"
+_NUMPY_ITEM = r"\*{0,2}(\w+(?:\s*,\s*\w+)*)\s*(?::.*)?"
+_SPHINX_ITEM = r":(param|parameter|arg|argument|key|keyword|ivar|var|cvar)\s+(?:[^:]*\s)?\*{0,2}(\w+)\s*:\s*(.*)"
+_SPHINX_FIELD = r":\w+(?:\s[^:]*)?:(?:\s|$)"
 
 
-@dataclass(slots=True)
-class Docstring:
+class Docstring(Struct):
     """A docstring, taken apart.
 
     Attributes:
@@ -33,7 +32,7 @@ class Docstring:
     """
 
     description: str | None = None
-    names: dict[str, str] = field(default_factory=dict[str, str])
+    names: dict[str, str] = {}
 
 
 def parse_docstring(text: str | None) -> Docstring:
@@ -51,7 +50,7 @@ def parse_docstring(text: str | None) -> Docstring:
             if section in _PARAMETERS | _ATTRIBUTES:
                 names.update(_read_section(lines[content:end], numpy=content == index + 2))
             index = end
-        elif _SPHINX_FIELD.match(lines[index]):
+        elif re.match(_SPHINX_FIELD, lines[index]):
             index = _read_sphinx(lines, index, names)
         else:
             body.append(lines[index])
@@ -100,7 +99,7 @@ def _read_section(lines: list[str], *, numpy: bool) -> dict[str, str]:
         stripped = line.strip()
         # Deeper lines continue the last item.
         if len(line) - len(line.lstrip()) == outer and stripped:
-            match = (_NUMPY_ITEM if numpy else _GOOGLE_ITEM).fullmatch(stripped)
+            match = re.fullmatch(_NUMPY_ITEM if numpy else _GOOGLE_ITEM, stripped)
             current = [] if match is None else [name.strip() for name in match[1].split(",")]
             first = match[2] if match is not None and not numpy else ""
             names.update(dict.fromkeys(current, first))
@@ -111,7 +110,7 @@ def _read_section(lines: list[str], *, numpy: bool) -> dict[str, str]:
 
 
 def _read_sphinx(lines: list[str], index: int, names: dict[str, str]) -> int:
-    match = _SPHINX_ITEM.match(lines[index])
+    match = re.match(_SPHINX_ITEM, lines[index])
     parts = [match[3]] if match else []
     index += 1
     while index < len(lines) and lines[index][:1].isspace():

@@ -2,18 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from stepflow_sdk.errors import DefinitionError
 
 __all__ = ["Segment", "join_paths", "normalize_path", "parse_path"]
 
-_PARAMETER = re.compile(r"\{(\*?)([A-Za-z_][A-Za-z0-9_]*)\}")
+_PARAMETER = r"\{(\*?)([A-Za-z_][A-Za-z0-9_]*)\}"
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One part of a path between slashes.
 
     Attributes:
@@ -63,7 +61,7 @@ def parse_path(path: str) -> Sequence[Segment]:
 
 
 def _segment(text: str, path: str) -> Segment:
-    match = _PARAMETER.fullmatch(text)
+    match = re.fullmatch(_PARAMETER, text)
     if match is not None:
         return Segment("rest" if match[1] else "one", match[2])
     # Half a segment as a parameter would make it ambiguous which pattern wins.

@@ -1,6 +1,5 @@
 """What is wrong with a value, and where: JSON paths and a bounded collection of problems."""
 
-import re
 from typing import Any
 
 import msgspec
@@ -12,7 +11,6 @@ Path = tuple[Any, ...]
 
 ROOT: Path = ()
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LISTED = 20
 _LONGEST_KEY = 60
 _LONGEST_VALUE = 60
@@ -27,7 +25,7 @@ def render_path(path: Path) -> str:
         path, key = path
         if isinstance(key, int):
             steps.append(f"[{key}]")
-        elif _IDENTIFIER.fullmatch(key) and len(key) <= _LONGEST_KEY:
+        elif key.isascii() and key.isidentifier() and len(key) <= _LONGEST_KEY:
             steps.append(f".{key}")
         else:
             steps.append(f"[{_quoted(key, _LONGEST_KEY)}]")

@@ -1,8 +1,9 @@
 """Where components are kept: unique paths, inclusion, and lookup."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+
+import msgspec
 
 from stepflow_sdk.errors import ComponentNotFound, DefinitionError, DuplicateComponent
 
@@ -113,7 +114,7 @@ class Registry:
 
 def _moved(spec: ComponentSpec, prefix: str) -> ComponentSpec:
     path = join_paths(prefix, spec.path)
-    return spec if path == spec.path else dataclasses.replace(spec, path=path)
+    return spec if path == spec.path else msgspec.structs.replace(spec, path=path)
 
 
 def _where(spec: ComponentSpec) -> str:

@@ -3,8 +3,9 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+from msgspec import Struct
 
 from stepflow_sdk.errors import InvalidSignature
 
@@ -20,8 +21,7 @@ EMPTY: Any = inspect.Parameter.empty
 _GENERATORS = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """One parameter of a component.
 
     Attributes:
@@ -39,8 +39,7 @@ class Parameter:
     keyword: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """What a function takes and gives.
 
     Attributes:

@@ -1,9 +1,9 @@
 """The frozen description of one component: how it is called, what it takes and what it gives."""
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from stepflow_sdk.packed import Packed
 
@@ -15,8 +15,7 @@ Encode = Callable[[Any], bytes | Packed]
 """Raises `ComponentError` when an output does not fit the output schema or is not JSON; every wrong path is named."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ComponentSpec:
+class ComponentSpec(msgspec.Struct, frozen=True, eq=False):
     """One component, made when its decorator runs and never changed.
 
     Attributes:
@@ -49,10 +48,10 @@ class ComponentSpec:
     timeout: float | None
     max_concurrency: int | None
     injected: tuple[type, ...]
-    bind: Bind = field(repr=False)
-    encode: Encode = field(repr=False)
-    pack: Encode = field(repr=False)
+    bind: Bind
+    encode: Encode
+    pack: Encode
 
     def packing(self) -> "ComponentSpec":
         """Return the same component, but for outputs in MessagePack."""
-        return dataclasses.replace(self, encode=self.pack)
+        return msgspec.structs.replace(self, encode=self.pack)

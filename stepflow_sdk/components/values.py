@@ -1,6 +1,5 @@
 """From Python values to JSON values, with the path of whatever has no JSON form."""
 
-import dataclasses
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping, Set
@@ -128,7 +127,10 @@ def _class_of(value: object) -> Any:
 
 def _attributes(value: Any) -> list[tuple[str, Any]] | None:
     cls = _class_of(value)
-    if dataclasses.is_dataclass(cls):
+    if hasattr(cls, "__dataclass_fields__"):
+        # Whoever has one has imported it.
+        import dataclasses
+
         names = [field.name for field in dataclasses.fields(cls)]
     elif hasattr(cls, "__attrs_attrs__"):
         names = [attribute.name for attribute in cls.__attrs_attrs__]

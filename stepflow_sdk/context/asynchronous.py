@@ -1,21 +1,23 @@
 """The context of ``async def`` components."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, overload
 
 from msgspec import Raw
 
 from stepflow_sdk.context.base import ContextBase, State
 from stepflow_sdk.errors import InvalidValue, NotFound
-from stepflow_sdk.flows import Flow
 from stepflow_sdk.protocol import BlobId, BlobType, FlowResult
 from stepflow_sdk.protocol.messages import BatchDetails, BatchOutputInfo
 from stepflow_sdk.protocol.runs import RunStatusProtocol, SubmitRunProtocolParams
 
+if TYPE_CHECKING:
+    from stepflow_sdk.flows import Flow
+
 __all__ = ["AnyFlow", "StepflowContext"]
 
 T = TypeVar("T")
-AnyFlow = Flow | Mapping[str, Any]
+AnyFlow: TypeAlias = "Flow | Mapping[str, Any]"
 BlobKind = BlobType | Literal["data", "flow", "binary"]
 
 
@@ -237,7 +239,13 @@ class StepflowContext(ContextBase[State]):
         return Raw(self._facts.values.encode(value))
 
     async def _put_flow(self, flow: AnyFlow) -> BlobId:
-        return await self.put_blob(flow.to_json() if isinstance(flow, Flow) else flow, BlobType.flow)
+        document: Any = flow
+        if not isinstance(document, Mapping):
+            # Whoever made a flow has paid for this import; no server that only runs components shall.
+            from stepflow_sdk.flows import Flow
+
+            document = document.to_json() if isinstance(document, Flow) else document
+        return await self.put_blob(document, BlobType.flow)
 
     def _unwrap(self, outcome: FlowResult | None, type: Any) -> Any:
         if outcome is None:

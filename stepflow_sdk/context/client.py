@@ -5,7 +5,7 @@ former). Which one is learned from the answers, once for each connection, and no
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -38,7 +38,9 @@ from stepflow_sdk.protocol.runs import (
 )
 from stepflow_sdk.protocol.values import BlobId, BlobType, ObservabilityContext
 from stepflow_sdk.transports import Connection
-from stepflow_sdk.transports.blob_api import BlobApi, check_blob_url
+
+if TYPE_CHECKING:
+    from stepflow_sdk.transports.blob_api import BlobApi
 
 __all__ = ["RuntimeClient", "RuntimeProfile"]
 
@@ -93,6 +95,8 @@ class RuntimeProfile:
         """
         url = said.capabilities.blob_api_url if said.capabilities is not None else None
         if url is not None:
+            from stepflow_sdk.transports.blob_api import check_blob_url
+
             check_blob_url(url, caller, blob_hosts)
         url = self._assumed or url
         self.introduced = True
@@ -100,9 +104,11 @@ class RuntimeProfile:
         self.error_codes = range_codes if said.camel_case else protocol_codes
         self.blob_api = None if url is None else self._blobs_at(url)
 
-    def _blobs_at(self, url: str) -> BlobApi:
+    def _blobs_at(self, url: str) -> "BlobApi":
         # Each runtime that starts introduces itself to a server at a URL: the client stays, and is closed once.
         if self._opened is None:
+            from stepflow_sdk.transports.blob_api import BlobApi
+
             self._opened = BlobApi(url, self.timeout)
         self._opened.move(url)
         return self._opened

@@ -1,10 +1,7 @@
 """Logging of a served process: ids on every record, and never a wait for whoever reads the log."""
 
-import copy
 import io
-import json
 import logging
-import logging.handlers
 import queue
 import threading
 from datetime import UTC, datetime
@@ -86,6 +83,13 @@ class LogThread:
 
 
 class _JsonFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__()
+        # Only those who ask for this format pay for it.
+        from json import JSONEncoder
+
+        self._encode = JSONEncoder(default=str).encode
+
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -96,30 +100,36 @@ class _JsonFormatter(logging.Formatter):
         fields |= {name: value for name in _NO_FIELDS if (value := getattr(record, name, None)) is not None}
         if record.exc_text:
             fields["exception"] = record.exc_text
-        return json.dumps(fields, default=str)
+        return self._encode(fields)
 
 
-class _DroppingHandler(logging.handlers.QueueHandler):
+class _DroppingHandler(logging.Handler):
+    """What the standard library's QueueHandler is, without the sockets and the pickle that come with its module."""
+
     def __init__(self, records: "queue.Queue[logging.LogRecord | None]") -> None:
-        super().__init__(records)
+        super().__init__()
+        self._records = records
         self._dropped = 0
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._records.put_nowait(self._detached(record))
+        except queue.Full:
+            self._dropped += 1
+        except Exception:
+            self.handleError(record)
+
+    def _detached(self, record: logging.LogRecord) -> logging.LogRecord:
         # The writer's thread gets texts alone: what they are made of may change, or lives on through its traceback.
-        record = copy.copy(record)
-        record.msg, record.args = _shortened(record.getMessage()), None
+        original, record = record, logging.LogRecord("", 0, "", 0, "", None, None)
+        record.__dict__.update(original.__dict__)
+        record.msg, record.args = _shortened(original.getMessage()), None
         if record.exc_info and not record.exc_text:
             record.exc_text = _TRACEBACKS.formatException(record.exc_info)
         if record.exc_text:
             record.exc_text = _shortened(record.exc_text)
         record.exc_info = None
         return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self._dropped += 1
 
     def take_dropped(self) -> int:
         dropped, self._dropped = self._dropped, 0

@@ -177,7 +177,7 @@ def _reason(error: Exception) -> str:
     return str(error)[:300]
 
 
-_LEADING_ID = re.compile(
+_LEADING_ID = (
     rb'\s*\{\s*(?:"(?:jsonrpc|method)"\s*:\s*"[^"\\]*"\s*,\s*)*"id"\s*:\s*("(?:[^"\\]|\\.){0,1000}"|-?\d{1,19})\s*[,}]'
 )
 
@@ -190,7 +190,7 @@ def recover_id(frame: bytes | bytearray) -> int | str | None:
     try:
         return _decode_id(frame).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        match = _LEADING_ID.match(frame[:2000])
+        match = re.match(_LEADING_ID, frame[:2000])
     try:
         return msgspec.json.decode(match[1], type=int | str) if match else None
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,6 +1,5 @@
 """From an exception to the error object of the wire, and back: the only place where either happens."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard, TypeVar, cast
 
@@ -121,7 +120,9 @@ def _json_data(data: Any) -> Any:
         encoded = msgspec.json.encode(data)
         # A number that JSON does not have is encoded as null, in silence.
         if b"null" in encoded:
-            json.dumps(msgspec.to_builtins(data), allow_nan=False)
+            from json import dumps  # servers start without it
+
+            dumps(msgspec.to_builtins(data), allow_nan=False)
         return None if data is None else msgspec.Raw(encoded)
     except Exception:
         return {"omitted": f"data of type {type(data).__name__[:_MAX_NAME]} is not JSON"}

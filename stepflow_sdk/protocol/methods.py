@@ -1,6 +1,7 @@
 """The methods of the protocol: which end serves each, and the types of its params and of its result."""
 
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import msgspec
 
@@ -9,41 +10,49 @@ from stepflow_sdk.protocol import messages, runs
 __all__ = ["METHODS", "NOTIFICATIONS", "Method", "method_named"]
 
 
-class Method(NamedTuple):
-    """One method, with decoders built once.
+class Method:
+    """One method, with decoders that are built once, when first they are needed: either end serves a few of them.
 
     Attributes:
         served_by: ``"server"`` for what a runtime calls, ``"runtime"`` for calls back.
     """
 
-    name: str
-    served_by: str
-    params: type[msgspec.Struct]
-    result: type[msgspec.Struct]
-    decode_params: msgspec.json.Decoder[Any]
-    decode_result: msgspec.json.Decoder[Any]
+    def __init__(self, name: str, served_by: str, params: type[msgspec.Struct], result: type[msgspec.Struct]) -> None:
+        self.name = name
+        self.served_by = served_by
+        self.params = params
+        self.result = result
+
+    def __repr__(self) -> str:
+        return f"Method({self.name!r})"
+
+    @cached_property
+    def decode_params(self) -> msgspec.json.Decoder[Any]:
+        """The decoder of the params, from JSON."""
+        return msgspec.json.Decoder(self.params)
+
+    @cached_property
+    def decode_result(self) -> msgspec.json.Decoder[Any]:
+        """The decoder of the result, from JSON."""
+        return msgspec.json.Decoder(self.result)
 
 
-def _method(name: str, served_by: str, params: type[msgspec.Struct], result: type[msgspec.Struct]) -> Method:
-    return Method(name, served_by, params, result, msgspec.json.Decoder(params), msgspec.json.Decoder(result))
-
-
-INITIALIZE = _method("initialize", "server", messages.InitializeParams, messages.InitializeResult)
-LIST = _method("components/list", "server", messages.ComponentListParams, messages.ListComponentsResult)
-INFO = _method("components/info", "server", messages.ComponentInfoParams, messages.ComponentInfoResult)
-INFER_SCHEMA = _method(
+INITIALIZE = Method("initialize", "server", messages.InitializeParams, messages.InitializeResult)
+LIST = Method("components/list", "server", messages.ComponentListParams, messages.ListComponentsResult)
+INFO = Method("components/info", "server", messages.ComponentInfoParams, messages.ComponentInfoResult)
+INFER_SCHEMA = Method(
     "components/infer_schema", "server", messages.ComponentInferSchemaParams, messages.ComponentInferSchemaResult
 )
 """What a runtime may ask servers of 0.9 and later; it is no part of the protocol that is served here."""
-EXECUTE = _method("components/execute", "server", messages.ComponentExecuteParams, messages.ComponentExecuteResult)
-GET_BLOB = _method("blobs/get", "runtime", messages.GetBlobParams, messages.GetBlobResult)
-PUT_BLOB = _method("blobs/put", "runtime", messages.PutBlobParams, messages.PutBlobResult)
-EVALUATE_FLOW = _method("flows/evaluate", "runtime", messages.EvaluateFlowParams, messages.EvaluateFlowResult)
-GET_METADATA = _method("flows/get_metadata", "runtime", messages.GetFlowMetadataParams, messages.GetFlowMetadataResult)
-SUBMIT_BATCH = _method("flows/submit_batch", "runtime", messages.SubmitBatchParams, messages.SubmitBatchResult)
-GET_BATCH = _method("flows/get_batch", "runtime", messages.GetBatchParams, messages.GetBatchResult)
-SUBMIT_RUN = _method("runs/submit", "runtime", runs.SubmitRunProtocolParams, runs.RunStatusProtocol)
-GET_RUN = _method("runs/get", "runtime", runs.GetRunProtocolParams, runs.RunStatusProtocol)
+EXECUTE = Method("components/execute", "server", messages.ComponentExecuteParams, messages.ComponentExecuteResult)
+GET_BLOB = Method("blobs/get", "runtime", messages.GetBlobParams, messages.GetBlobResult)
+PUT_BLOB = Method("blobs/put", "runtime", messages.PutBlobParams, messages.PutBlobResult)
+EVALUATE_FLOW = Method("flows/evaluate", "runtime", messages.EvaluateFlowParams, messages.EvaluateFlowResult)
+GET_METADATA = Method("flows/get_metadata", "runtime", messages.GetFlowMetadataParams, messages.GetFlowMetadataResult)
+SUBMIT_BATCH = Method("flows/submit_batch", "runtime", messages.SubmitBatchParams, messages.SubmitBatchResult)
+GET_BATCH = Method("flows/get_batch", "runtime", messages.GetBatchParams, messages.GetBatchResult)
+SUBMIT_RUN = Method("runs/submit", "runtime", runs.SubmitRunProtocolParams, runs.RunStatusProtocol)
+GET_RUN = Method("runs/get", "runtime", runs.GetRunProtocolParams, runs.RunStatusProtocol)
 
 METHODS: dict[str, Method] = {
     method.name: method

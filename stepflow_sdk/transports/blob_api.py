@@ -1,9 +1,7 @@
 """Blobs over HTTP: the blob API of runtimes from 0.10 on, whose address comes with ``initialize``."""
 
 import io
-import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
@@ -53,6 +51,8 @@ def check_blob_url(url: str, caller: str | None, allowed: frozenset[str]) -> Non
     Raises:
         AccessDenied: It is not HTTP, or names a host that is neither the caller nor allowed.
     """
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise AccessDenied(f"the blob API must be an HTTP address, not {url[:100]!r}")
@@ -65,6 +65,8 @@ def check_blob_url(url: str, caller: str | None, allowed: frozenset[str]) -> Non
 
 
 def _is_loopback(host: str) -> bool:
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -89,7 +89,7 @@ async def test_what_is_not_known_is_named(wire: Connection) -> None:
         await call(wire, "flows/get_batch", m.GetBatchParams("x"))
     with pytest.raises(NotFound, match="no run with the id 'x'"):
         await call(wire, "runs/get", r.GetRunProtocolParams("x"))
-    unknown = Method("blobs/git", "runtime", m.GetBlobParams, m.GetBlobResult, *METHODS["blobs/get"][4:])
+    unknown = Method("blobs/git", "runtime", m.GetBlobParams, m.GetBlobResult)
     with pytest.raises(MethodNotFound, match="did you mean 'blobs/get'"):
         await wire.call(unknown, m.GetBlobParams(nobody), timeout=30)
     with pytest.raises(MethodNotFound, match="does not serve 'components/list'"):

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
 from stepflow_sdk.errors import AccessDenied, InternalError, RequestTimeout, ServerLost, WireError
@@ -31,7 +30,7 @@ class _AnyResult(Struct):
     serverProtocolVersion: int | None = None  # noqa: N815  (the spelling of 0.10 and later)
 
 
-_INITIALIZE = methods.INITIALIZE._replace(decode_result=msgspec.json.Decoder(_AnyResult))
+_INITIALIZE = methods.Method("initialize", "server", InitializeParams, _AnyResult)
 
 
 async def initialize(
