@@ -16,7 +16,15 @@ from stepflow_sdk.context import BlockingContext, StepflowContext
 from stepflow_sdk.context.base import Call, ContextBase
 from stepflow_sdk.context.client import RuntimeClient, RuntimeProfile
 from stepflow_sdk.context.current import CURRENT
-from stepflow_sdk.errors import InternalError, MethodNotFound, NotInitialized, ResourceUnavailable, SkipStep, WireError
+from stepflow_sdk.errors import (
+    InternalError,
+    MethodNotFound,
+    NotInitialized,
+    ResourceUnavailable,
+    ServerStopping,
+    SkipStep,
+    WireError,
+)
 from stepflow_sdk.packed import Packed
 from stepflow_sdk.protocol import Notification, ObservabilityContext, Request, decode_params, methods
 from stepflow_sdk.protocol.dialects import initialize_result, read_initialize
@@ -77,7 +85,7 @@ class Dispatcher:
             if not self._initialized and request.method != methods.INITIALIZE.name:
                 raise NotInitialized(f"{request.method} came before initialize", data={"method": request.method})
             if self._service.draining:
-                raise ResourceUnavailable("the server is shutting down")
+                raise ServerStopping
             serve(self, connection, request)
         except WireError as error:
             self._told(connection, request, error)

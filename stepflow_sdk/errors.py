@@ -16,6 +16,7 @@
     │   ├── ComponentError            -32004  the component failed: raise it, or let any exception out
     │   ├── ResourceUnavailable       -32005  overload, a peer that went away
     │   │   ├── ServerLost             a component server could not be started, or went away
+    │   │   ├── ServerStopping         the server is about to end and takes no more
     │   │   └── StateError             a state file cannot be used
     │   │       └── CorruptState       what it holds is not what was written
     │   ├── RequestTimeout            -32006
@@ -69,6 +70,7 @@ __all__ = [
     "ResourceUnavailable",
     "ServerError",
     "ServerLost",
+    "ServerStopping",
     "SessionExpired",
     "SkipStep",
     "StateError",
@@ -195,6 +197,13 @@ class ServerLost(ResourceUnavailable):
     def __init__(self, message: str, *, flow_code: int = -32300, data: Any = None) -> None:
         super().__init__(message, data=data)
         self.flow_code = flow_code
+
+
+class ServerStopping(ResourceUnavailable):
+    """The server is about to end and answers no more; ``data`` says so to runtimes: ``{"stopping": true}``."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down", data={"stopping": True})
 
 
 class StateError(ResourceUnavailable):

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from stepflow_sdk.context.logs import LineLogger, LogFormat, LogThread
 from stepflow_sdk.dispatch import Dispatcher
-from stepflow_sdk.protocol.error_codes import ServerStopping
+from stepflow_sdk.errors import ServerStopping
 from stepflow_sdk.service import Service
 from stepflow_sdk.transports.shutdown import Shutdown
 from stepflow_sdk.transports.stdio import StdioTransport, WireDescriptors, take_wire

@@ -14,7 +14,7 @@ from stepflow_sdk.components.router import Router
 from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.client import RuntimeProfile
-from stepflow_sdk.protocol.error_codes import ServerStopping
+from stepflow_sdk.errors import ServerStopping
 from stepflow_sdk.protocol.messages import ComponentInfo, ListComponentsResult
 from stepflow_sdk.tracing import find_tracer
 

@@ -146,6 +146,7 @@ PUBLIC_NAMES = [
     "Router",
     "ServerError",
     "ServerLost",
+    "ServerStopping",
     "SessionExpired",
     "SkipStep",
     "StateError",

@@ -22,13 +22,14 @@ from stepflow_sdk.errors import (
     WireError,
 )
 
-__all__ = ["ErrorCodes", "may_be_retried", "protocol_codes", "range_codes"]
+__all__ = ["ErrorCodes", "is_stopping", "may_be_retried", "protocol_codes", "range_codes"]
 
 ErrorCodes = Callable[[int, BaseException], int]
 """From a code of the protocol's table, and the exception behind it, to the code that goes out."""
 
 _COMPONENT_FAILED = -32100
 _RESOURCE_UNAVAILABLE = -32102
+_TRANSPORT = -32300
 
 _IN_RANGES: Mapping[int, int] = {
     ResourceUnavailable.code: _RESOURCE_UNAVAILABLE,
@@ -40,6 +41,11 @@ _IN_RANGES: Mapping[int, int] = {
     InvalidValue.code: -32004,
     NotFound.code: -32005,
 }
+
+
+def is_stopping(error: BaseException) -> bool:
+    """Whether an error, here or from the other end, says that the server is about to end: another may be asked."""
+    return isinstance(error, ResourceUnavailable) and error.data == {"stopping": True}
 
 
 def protocol_codes(code: int, exception: BaseException) -> int:  # noqa: ARG001  (`ErrorCodes`)
@@ -61,8 +67,11 @@ def range_codes(code: int, exception: BaseException) -> int:
     """The codes of runtimes 0.10 and 0.11, and of the failed steps of flows.
 
     A component that fails with an exception of its own, or says that it is ``retryable``, can be tried again; one
-    that raises a `ComponentError` without that cannot.
+    that raises a `ComponentError` without that cannot. A server that is about to end counts as a broken transport: the
+    step belongs to the next one.
     """
+    if is_stopping(exception):
+        return _TRANSPORT
     if code == ComponentError.code:
         final = isinstance(exception, WireError) and not may_be_retried(exception)
         return ServerError.code if final else _COMPONENT_FAILED

@@ -167,6 +167,37 @@ async def test_no_step_is_lost_with_a_server_that_is_killed_under_load(way: str)
     assert [outcome.unwrap()["data"] for outcome in outcomes] == list(range(200))
 
 
+@pytest.mark.parametrize("way", ["stdio", "http"])
+@pytest.mark.promise("D3")
+async def test_steps_that_come_to_a_server_that_is_ending_go_to_the_next_one(way: str) -> None:
+    command = [sys.executable, str(Path(PROGRAM).with_name("components.py")), *(["--http"] if way == "http" else [])]
+    served = PLUGINS[way]("served", command)
+    echoing = {"steps": [{"id": "s", "component": "/echo", "input": {"$input": "$"}}], "output": {"$step": "s"}}
+    waiting = {"steps": [{"id": "w", "component": "/wait_forever"}], "output": {"$step": "w"}}
+    nesting = {"flow": {"$literal": waiting}, "input": None}
+    outer = {"steps": [{"id": "n", "component": "/nested", "input": nesting}], "output": {"$step": "n"}}
+    waits = anyio.Event()
+
+    def observe(event: RunEvent) -> None:
+        # The server has called back, so it is in the middle of the outer step, and will not end before it.
+        if isinstance(event, StepStarted) and event.step_id == "w":
+            waits.set()
+
+    async with LocalRuntime(served, retry=AT_ONCE, on_event=observe) as runtime, anyio.create_task_group() as tasks:
+        tasks.start_soon(runtime.run, outer)
+        await waits.wait()
+        first = served._link
+        assert first is not None
+        assert first.child is not None
+        os.kill(first.child.pid, signal.SIGTERM)
+        with anyio.fail_after(60):
+            while served._link is first:
+                assert (await runtime.run(echoing, 1)).unwrap() == 1
+        assert (await runtime.run(echoing, 2)).unwrap() == 2
+        first.child.kill("it has been told to end, and need not take its time")
+        tasks.cancel_scope.cancel()
+
+
 # ---- floods and rubbish -----------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from stepflow_sdk.errors import (
 )
 from stepflow_sdk.protocol import methods
 from stepflow_sdk.protocol.dialects import PROTOCOL_VERSION
+from stepflow_sdk.protocol.error_codes import is_stopping
 from stepflow_sdk.protocol.failures import sole_cause
 from stepflow_sdk.protocol.messages import (
     ComponentExecuteParams,
@@ -163,6 +164,11 @@ class RemotePlugin:
         """What an error of a call means."""
         if isinstance(error, ServerLost):
             return error
+        if is_stopping(error):
+            # It ends in its own time, and what comes now, this step for one, is for the next one.
+            if self._link is link:
+                self._link = None
+            return ServerLost(error.message)
         if isinstance(error, ResourceUnavailable) and link.connection.closed:
             # Either the component said so, or nobody is there any more to say anything.
             return ServerLost(error.message)
