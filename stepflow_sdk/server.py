@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,7 +15,6 @@ from stepflow_sdk.components.execution import Executor
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.base import State
 from stepflow_sdk.dispatch import Dispatcher
-from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.service import Service, SharedService
 from stepflow_sdk.transports import Connection, Handler
 from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from stepflow_sdk.tuning import Tuning
 
 __all__ = ["StepflowServer"]
-
-_log = logging.getLogger("stepflow_sdk.server")
 
 Lifespan = Callable[["StepflowServer[Any]"], AbstractAsyncContextManager[Any]]
 
@@ -144,16 +140,13 @@ class StepflowServer(Router, Generic[State]):
 
         An application that mounts a server with a lifespan must enter ``server.service()`` in its own.
         """
-        if scope["type"] == "lifespan":
-            await self._asgi_lifespan(receive, send)
-        elif scope["type"] == "http":
-            endpoint = self._endpoint_here()
-            if endpoint is None:
-                await _refuse_unentered(send)
-            else:
-                await endpoint(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
+        endpoint = self._endpoint_here() if scope["type"] == "http" else None
+        if endpoint is not None:
+            await endpoint(scope, receive, send)
+        else:
+            from stepflow_sdk.transports.http.mounted import serve_otherwise
+
+            await serve_otherwise(self.name, self.service, scope, receive, send)
 
     def endpoint(self, service: Service, policy: "HttpPolicy") -> "HttpEndpoint":
         """The ASGI application that serves HTTP for a service."""
@@ -182,18 +175,6 @@ class StepflowServer(Router, Generic[State]):
                 return None
             endpoint = self._endpoints[loop] = self.endpoint(service, self.policy)
         return endpoint
-
-    async def _asgi_lifespan(self, receive: "Receive", send: "Send") -> None:
-        await receive()
-        try:
-            async with self.service():
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-        except Exception as error:
-            _log.exception("the lifespan of %s failed", self.name)
-            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
-            return
-        await send({"type": "lifespan.shutdown.complete"})
 
     @asynccontextmanager
     async def open_memory(self, handler: Handler) -> AsyncGenerator[Connection]:
@@ -263,12 +244,3 @@ class StepflowServer(Router, Generic[State]):
             blob_hosts=frozenset() if self._http is None else self._http.blob_hosts,
             monitor=monitor,
         )
-
-
-async def _refuse_unentered(send: "Send") -> None:
-    from stepflow_sdk.transports.http.messages import send_refusal
-    from stepflow_sdk.transports.http.policy import Refusal
-
-    message = "the server's lifespan was not entered: put `async with server.service():` around the yield"
-    error = ResourceUnavailable(f"{message} of the lifespan of the application that mounts it")
-    await send_refusal(send, Refusal(503, error))

@@ -4,7 +4,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from types import FrameType, FunctionType, UnionType
+from types import FrameType, FunctionType, GenericAlias, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 __all__ = ["Scope", "class_hints", "substitute", "type_name"]
@@ -85,9 +85,18 @@ def class_hints(annotation: Any, scope: Scope) -> dict[str, Any]:
 
 
 def _evaluate(annotations: Mapping[str, Any], globals_: dict[str, Any], locals_: Mapping[str, Any]) -> dict[str, Any]:
+    if all(map(_is_plain, annotations.values())):
+        return dict(annotations)
     # get_type_hints reads classes, modules and functions; of a class it would also read the bases.
     holder = type("_Annotated", (), {"__annotations__": dict(annotations)})
     return typing.get_type_hints(holder, globals_, dict(locals_), include_extras=True)
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether no string can hide in an annotation: most are a class, or a container of them."""
+    if isinstance(annotation, GenericAlias):
+        return all(isinstance(argument, type) for argument in annotation.__args__)
+    return isinstance(annotation, type)
 
 
 def _variables(annotation: Any) -> dict[Any, dict[Any, Any]]:

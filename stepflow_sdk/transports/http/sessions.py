@@ -9,8 +9,9 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from stepflow_sdk.errors import ResourceUnavailable, SessionExpired
 from stepflow_sdk.transports.connection import Connection
@@ -26,8 +27,7 @@ EVENTS_PATH = "/runtime/events"
 SESSION_PREFIX = "/session/"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
+class SessionLimits(Struct, frozen=True):
     """Bounds of the sessions of one server.
 
     Attributes:
