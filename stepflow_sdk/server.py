@@ -121,8 +121,10 @@ class StepflowServer(Router, Generic[State]):
         if transport is not None:
             given = {"http": ["--http", "--host", host, "--port", str(port)], "mcp": ["--mcp"]}.get(transport, [])
             arguments = [*given, *(arguments or ())]
-        options = Options(tuning=tuning or Tuning())
-        if arguments := sys.argv[1:] if arguments is None else arguments:
+        arguments = list(sys.argv[1:] if arguments is None else arguments)
+        options = Options(http=arguments == ["--http"], tuning=tuning or Tuning())
+        if arguments not in ([], ["--http"]):
+            # A parser takes longer than all the rest that happens here.
             from stepflow_sdk.command_line import parse_arguments
 
             options = parse_arguments(self.name, self.policy, options.tuning, arguments)
