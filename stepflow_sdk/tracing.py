@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-__all__ = ["Tracer", "find_tracer"]
+__all__ = ["Tracer", "current_trace_id", "find_tracer"]
 
 _NAME: Final = "stepflow_sdk"
 _LONGEST: Final = 500
@@ -99,3 +99,12 @@ def find_tracer() -> Tracer | None:
     provider = api.get_tracer_provider()
     is_real = not isinstance(provider, (api.ProxyTracerProvider, api.NoOpTracerProvider))
     return Tracer(api, provider) if is_real else None
+
+
+def current_trace_id() -> str | None:
+    """The id of the trace that is current, 32 hex digits; None where there is none."""
+    api: Any = sys.modules.get("opentelemetry.trace")
+    if api is None:
+        return None
+    context = api.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else None

@@ -42,8 +42,14 @@ class Parser(argparse.ArgumentParser):
             "--log-level",
             type=str.upper,
             choices=["DEBUG", "INFO", "WARNING", "ERROR"],
-            default="WARNING",
-            help="what of the log goes to stderr (default: warning; info shows what components print)",
+            help="what of the log goes to stderr (default: warning, or info with --log-format json; info shows what "
+            "components print)",
+        )
+        self.add_argument(
+            "--log-format",
+            choices=["text", "json"],
+            default="text",
+            help="json: everything on stderr is an object on each line, and progress is a part of the log",
         )
 
     def read(self, arguments: Sequence[str]) -> Options:

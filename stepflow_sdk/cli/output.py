@@ -1,9 +1,11 @@
 """Output: results alone on stdout, everything else on stderr."""
 
+import logging
 import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TextIO
@@ -15,15 +17,46 @@ from stepflow_sdk.errors import WireError
 from stepflow_sdk.flows import dump_yaml
 from stepflow_sdk.flows.values import is_array, is_object
 
-__all__ = ["Output", "as_json", "as_yaml", "check_writable", "explain", "printable", "replace_file", "say"]
+__all__ = [
+    "Output",
+    "as_json",
+    "as_yaml",
+    "check_writable",
+    "explain",
+    "printable",
+    "replace_file",
+    "say",
+    "say_as",
+    "write_line",
+]
 
 _YAML = (".yaml", ".yml")
 # Texts come from flows and servers: what would move the cursor or the colours of a terminal is not written.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def say(text: str) -> None:
-    """Write a line for people to stderr."""
+Recorder = Callable[[str, int], str]
+"""Makes a record of the log of what is said, and how grave it is."""
+
+
+class _Saying:
+    """How things are said: for people, or as records of a log."""
+
+    recorder: Recorder | None = None
+
+
+def say_as(recorder: Recorder | None) -> None:
+    """From now on say things as records of a log, or with None for people again."""
+    _Saying.recorder = recorder
+
+
+def say(text: str, level: int = logging.INFO) -> None:
+    """Write a line for people to stderr; as a record with this level where the log has a format of its own."""
+    write_line(text if _Saying.recorder is None else _Saying.recorder(text, level))
+
+
+def write_line(text: str) -> None:
+    """Write a line to stderr as it is."""
     stream = sys.stderr
     if stream is not None:
         stream.write(f"{printable(text, stream)}\n")

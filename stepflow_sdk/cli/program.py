@@ -3,14 +3,13 @@
 import importlib
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from functools import cache
 from typing import Final, Protocol, cast
 
 from stepflow_sdk import __version__
 from stepflow_sdk.cli.arguments import PROGRAM, Options, Parser, UsageError
+from stepflow_sdk.cli.log import begin_log
 from stepflow_sdk.cli.loop import Terminated
 from stepflow_sdk.cli.output import Output, say
 from stepflow_sdk.errors import CorruptState, InvalidConfig, StateError, StepflowError
@@ -84,7 +83,7 @@ def run_program(arguments: Sequence[str]) -> int:
         return _answer(arguments[0] if arguments else "", arguments[1:])
     except StepflowError as error:
         config = "the configuration cannot be used: " if isinstance(error, InvalidConfig) else ""
-        say(f"{PROGRAM}: {config}{error}")
+        say(f"{PROGRAM}: {config}{error}", logging.ERROR)
         return _code_of(error)
     except KeyboardInterrupt:
         say(f"{PROGRAM}: interrupted")
@@ -129,23 +128,6 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     except SystemExit as ended:
         # argparse has shown the help.
         return FAILED if ended.code else 0
-    _log_to_stderr(options.log_level)
+    begin_log(options)
     with Output() as output:
         return command.execute(options, output)
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s%(step)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        # A handler has each of them once, however often a program of its own runs command lines.
-        for known in _filters():
-            handler.addFilter(known)
-
-
-@cache
-def _filters() -> tuple[logging.Filter, ...]:
-    """They tell which component, run and step wrote a record: one of a server in this process, or the runtime."""
-    from stepflow_sdk.context.logs import ContextFilter
-    from stepflow_sdk.runtime.log_ids import StepFilter
-
-    return StepFilter(), ContextFilter()

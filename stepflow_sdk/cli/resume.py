@@ -15,7 +15,7 @@ import msgspec
 
 from stepflow_sdk.cli.arguments import Options, Parser, UsageError, add_target
 from stepflow_sdk.cli.loop import run_to_end
-from stepflow_sdk.cli.output import Output, say
+from stepflow_sdk.cli.output import Output, say, write_line
 from stepflow_sdk.cli.progress import JsonProgress, TextProgress
 from stepflow_sdk.cli.state import add_state, existing_file
 from stepflow_sdk.cli.targets import make_runtime
@@ -23,6 +23,7 @@ from stepflow_sdk.cli.terminal import step_writer
 from stepflow_sdk.errors import NotFound
 from stepflow_sdk.runtime import LocalRuntime, ResumedRun
 from stepflow_sdk.runtime.events import Observer
+from stepflow_sdk.runtime.run_log import RunLog
 
 __all__ = ["add_arguments", "execute"]
 
@@ -86,4 +87,6 @@ async def _told(runtime: LocalRuntime, run: ResumedRun) -> dict[str, Any]:
 def _observer(options: Options) -> Observer | None:
     if options.quiet:
         return None
-    return JsonProgress(say) if options.json else TextProgress(step_writer(), 14)
+    if options.log_format == "json" and not options.json:
+        return RunLog()
+    return JsonProgress(write_line) if options.json else TextProgress(step_writer(), 14)

@@ -24,7 +24,7 @@ from stepflow_sdk.cli.engines import add_engine, make_engine
 from stepflow_sdk.cli.inputs import add_input, add_value, given, read_input, read_object
 from stepflow_sdk.cli.lines import count_lines, open_lines, read_lines
 from stepflow_sdk.cli.loop import Terminated, run_to_end
-from stepflow_sdk.cli.output import Output, check_writable, say
+from stepflow_sdk.cli.output import Output, check_writable, say, write_line
 from stepflow_sdk.cli.progress import JsonProgress, TextProgress, causes
 from stepflow_sdk.cli.state import add_state
 from stepflow_sdk.cli.terminal import step_writer
@@ -35,6 +35,7 @@ from stepflow_sdk.flows.values import Json
 from stepflow_sdk.protocol import FlowError, FlowResult, FlowResultFailed
 from stepflow_sdk.runtime.events import Observer
 from stepflow_sdk.runtime.overrides import apply_overrides
+from stepflow_sdk.runtime.run_log import RunLog
 
 __all__ = ["add_arguments", "add_given", "execute", "prepare"]
 
@@ -136,7 +137,8 @@ def _run_one(options: Options, output: Output, file: str, flow: Flow, how: _How)
 
 def _run_many(options: Options, output: Output, file: str, flow: Flow, how: _How) -> int:
     total = count_lines(options.inputs)
-    observer = _observer(options, flow) if options.json else BatchProgress(step_writer(), total)
+    as_records = options.json or options.log_format == "json"
+    observer = _observer(options, flow) if as_records else BatchProgress(step_writer(), total)
     told = None if options.quiet else observer
     engine = make_engine(options, file, on_event=told, on_run=_teller(options))
 
@@ -196,7 +198,9 @@ def _observer(options: Options, flow: Flow) -> Observer | None:
     if options.quiet:
         return None
     if options.json:
-        return JsonProgress(say)
+        return JsonProgress(write_line)
+    if options.log_format == "json":
+        return RunLog()
     return TextProgress(step_writer(), max([14, *(len(step.id) for step in flow.steps)]))
 
 
@@ -205,7 +209,7 @@ def _teller(options: Options) -> Callable[[str], None] | None:
     if options.quiet:
         return None
     if options.json:
-        return lambda run_id: say(msgspec.json.encode({"event": "runStarted", "run_id": run_id}).decode())
+        return lambda run_id: write_line(msgspec.json.encode({"event": "runStarted", "run_id": run_id}).decode())
     return lambda run_id: say(f"run      {run_id}")
 
 

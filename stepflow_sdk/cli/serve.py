@@ -11,15 +11,17 @@ has not ended then is lost without --state.
 import asyncio
 import socket
 from collections import Counter
+from collections.abc import Callable
 
 from stepflow_sdk.cli.arguments import Options, Parser, add_target, number
 from stepflow_sdk.cli.http_options import add_http, open_listener, read_policy
 from stepflow_sdk.cli.output import Output, say
 from stepflow_sdk.cli.state import add_state
 from stepflow_sdk.cli.targets import make_runtime
-from stepflow_sdk.runtime import LocalRuntime, MemoryRunStore, ResumedRun
+from stepflow_sdk.runtime import LocalRuntime, MemoryRunStore, ResumedRun, RuntimeMetrics
+from stepflow_sdk.runtime.events import all_observers
+from stepflow_sdk.runtime.run_log import RunLog
 from stepflow_sdk.runtime.service import EventHub, RuntimeService, serve_api
-from stepflow_sdk.transports.http.policy import HttpPolicy
 from stepflow_sdk.transports.shutdown import Shutdown
 
 __all__ = ["add_arguments", "execute"]
@@ -34,6 +36,16 @@ def add_arguments(parser: Parser) -> None:
     add_target(parser)
     add_state(parser, "keep flows, blobs and runs in this file, and finish what was interrupted")
     add_http(parser, _PORT)
+    group = parser.add_argument_group("what it shows")
+    group.add_argument(
+        "--metrics", action="store_true", help="count what happens: GET /metrics, in the form of Prometheus"
+    )
+    group.add_argument(
+        "--slow",
+        metavar="SECONDS",
+        type=number(0.001, 10_000_000),
+        help="warn in the log of a step that has not ended after so long",
+    )
     group = parser.add_argument_group("its end")
     group.add_argument(
         "--drain",
@@ -49,9 +61,13 @@ def execute(options: Options, output: Output) -> int:
     """Serve until a signal."""
     policy = read_policy(options)
     hub = EventHub()
-    runtime = make_runtime(options, on_event=hub, runs=MemoryRunStore(keep_steps=True))
+    log = RunLog(options.slow)
+    metrics = RuntimeMetrics() if options.metrics else None
+    store = MemoryRunStore(keep_steps=True)
+    runtime = make_runtime(options, on_event=all_observers(hub, log), runs=store, metrics=metrics)
     listener = open_listener(options)
-    asyncio.run(_serve(options, output, runtime, hub, policy, listener))
+    asyncio.run(_serve(options, output, runtime, lambda: RuntimeService(runtime, hub, policy, metrics), listener))
+    log.close()
     return 0
 
 
@@ -59,14 +75,13 @@ async def _serve(
     options: Options,
     output: Output,
     runtime: LocalRuntime,
-    hub: EventHub,
-    policy: HttpPolicy,
+    make_service: Callable[[], RuntimeService],
     listener: socket.socket,
 ) -> None:
     with Shutdown(options.drain + _END_SECONDS) as shutdown:
         async with runtime:
-            service = RuntimeService(runtime, hub, policy)
-            async with serve_api(service, listener, policy, before_end=service.stop):
+            service = make_service()
+            async with serve_api(service, listener, service.policy, before_end=service.stop):
                 port = listener.getsockname()[1]
                 host = f"[{options.host}]" if ":" in options.host else options.host
                 say(f"serving http://{host}:{port}/api/v1, described at /openapi.json")
@@ -74,7 +89,7 @@ async def _serve(
                 async with asyncio.TaskGroup() as tasks:
                     resumption = tasks.create_task(_resume(runtime)) if runtime.has_state else None
                     await shutdown.requested.wait()
-                    running = len(hub.running())
+                    running = runtime.engine.active_runs
                     say(f"stopping{f', {running} running' if running else ''}")
                     await service.drain(options.drain)
                     if resumption is not None:

@@ -100,7 +100,7 @@ class ContextBase(Generic[State]):
 
     @property
     def log(self) -> "logging.LoggerAdapter[logging.Logger]":
-        """A logger whose records carry ``component``, ``run_id``, ``flow_id``, ``step_id`` and ``attempt``."""
+        """A logger whose records carry ``component``, ``attempt`` and the ids of run, flow, step and trace."""
         return _ContextLogger(_log, self.log_fields())
 
     def log_fields(self) -> dict[str, Any]:
@@ -112,6 +112,7 @@ class ContextBase(Generic[State]):
             "flow_id": ids.flow_id,
             "step_id": ids.step_id,
             "attempt": self.attempt,
+            "trace_id": ids.trace_id,
         }
 
     def end(self) -> None:

@@ -9,11 +9,11 @@ from typing import Any, Literal, TextIO, TypeAlias
 
 from stepflow_sdk.context.current import CURRENT
 
-__all__ = ["ContextFilter", "LineLogger", "LogFormat", "LogThread"]
+__all__ = ["ContextFilter", "JsonFormatter", "LineLogger", "LogFormat", "LogThread"]
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
-_NO_FIELDS: dict[str, Any] = dict.fromkeys(("component", "run_id", "flow_id", "step_id", "attempt"))
+_NO_FIELDS: dict[str, Any] = dict.fromkeys(("component", "run_id", "flow_id", "step_id", "attempt", "trace_id"))
 _FORMAT = "%(asctime)s %(levelname)s %(name)s%(step)s: %(message)s"
 _MAX_LINE = 8192
 _MAX_TEXT = 20_000
@@ -51,7 +51,7 @@ class LogThread:
     def __init__(self, stream: TextIO, level: int | str, format: LogFormat = "text", *, limit: int = 2000) -> None:
         self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(limit)
         self._writer = logging.StreamHandler(stream)
-        self._writer.setFormatter(logging.Formatter(_FORMAT) if format == "text" else _JsonFormatter())
+        self._writer.setFormatter(logging.Formatter(_FORMAT) if format == "text" else JsonFormatter())
         self._handler = _DroppingHandler(self._records)
         self._handler.addFilter(ContextFilter())
         self._thread = threading.Thread(target=self._write, name="stepflow-log", daemon=True)
@@ -82,7 +82,9 @@ class LogThread:
             self._writer.handle(record)
 
 
-class _JsonFormatter(logging.Formatter):
+class JsonFormatter(logging.Formatter):
+    """Makes of a record a line with an object: ``time``, ``level``, ``logger``, ``message``, ids and ``exception``."""
+
     def __init__(self) -> None:
         super().__init__()
         # Only those who ask for this format pay for it.
@@ -91,6 +93,7 @@ class _JsonFormatter(logging.Formatter):
         self._encode = JSONEncoder(default=str).encode
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line."""
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -98,6 +101,8 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         fields |= {name: value for name in _NO_FIELDS if (value := getattr(record, name, None)) is not None}
+        if record.exc_info and not record.exc_text:
+            record.exc_text = _shortened(self.formatException(record.exc_info))
         if record.exc_text:
             fields["exception"] = record.exc_text
         return self._encode(fields)

@@ -11,6 +11,7 @@ from stepflow_sdk.runtime.orchestrator import OrchestratorRuntime
 from stepflow_sdk.runtime.remote_runtime import RemoteRuntime
 from stepflow_sdk.runtime.resuming import ResumedRun
 from stepflow_sdk.runtime.retries import Backoff, RetryPolicy
+from stepflow_sdk.runtime.run_metrics import RuntimeMetrics
 from stepflow_sdk.runtime.runs import ItemRecord, PendingItem, RunQuery, RunRecord, RunStore, StepRecord
 from stepflow_sdk.runtime.stores.memory_runs import MemoryRunStore
 from stepflow_sdk.runtime.stores.options import StateOptions
@@ -40,6 +41,7 @@ __all__ = [
     "RunRecord",
     "RunStarted",
     "RunStore",
+    "RuntimeMetrics",
     "StateOptions",
     "StepEnded",
     "StepRecord",

@@ -11,7 +11,8 @@ from anyio.abc import TaskGroup
 from stepflow_sdk.errors import BlobNotFound, InvalidFlow, InvalidParams, InvalidValue, MethodNotFound, NotFound
 from stepflow_sdk.flows import did_you_mean
 from stepflow_sdk.packed import Encoded
-from stepflow_sdk.protocol import METHODS, Notification, ObservabilityContext, Request, decode_params, methods
+from stepflow_sdk.protocol import METHODS, Notification, ObservabilityContext, Request, decode_params, error_of, methods
+from stepflow_sdk.protocol.error_codes import protocol_codes
 from stepflow_sdk.protocol.messages import (
     EvaluateFlowParams,
     EvaluateFlowResult,
@@ -45,11 +46,15 @@ class Callbacks:
     Args:
         engine: Runs the flows.
         tracer: Makes the spans of what a component starts those of its own.
+        on_end: Told the method of each call that has ended, and what came of it: ``ok`` or the error code.
     """
 
-    def __init__(self, engine: Engine, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self, engine: Engine, tracer: Tracer | None = None, on_end: Callable[[str, str], None] | None = None
+    ) -> None:
         self._engine = engine
         self.tracer = tracer
+        self.on_end = on_end
         self.methods: Mapping[str, Callable[[Any], Awaitable[Any]]] = {
             methods.PUT_BLOB.name: self._put_blob,
             methods.GET_BLOB.name: self._get_blob,
@@ -173,7 +178,9 @@ class CallbackHandler:
         """Answer a request when its answer is known."""
         answer = self._callbacks.methods.get(request.method)
         if answer is None or self.tasks is None:
-            connection.fail(request, _unknown(request.method, self._callbacks.methods))
+            # What servers make up must not make new lines in the metrics.
+            self._tell("other", error := _unknown(request.method, self._callbacks.methods))
+            connection.fail(request, error)
         else:
             self.tasks.start_soon(self._answer, connection, request, answer)
 
@@ -196,9 +203,15 @@ class CallbackHandler:
                 with tracer.under(ids.trace_id, ids.span_id):
                     result = await answer(params)
         except Exception as error:
+            self._tell(request.method, error)
             connection.fail(request, error)
         else:
+            self._tell(request.method, None)
             connection.reply(request, result)
+
+    def _tell(self, method: str, error: BaseException | None) -> None:
+        if self._callbacks.on_end is not None:
+            self._callbacks.on_end(method, "ok" if error is None else str(error_of(error, protocol_codes).code))
 
 
 def _unknown(method: str, served: Mapping[str, Any]) -> MethodNotFound:

@@ -63,7 +63,7 @@ class RunOptions:
 class _Active:
     """A run that has not ended."""
 
-    __slots__ = ("children", "depth", "ended", "root", "scope", "secrets")
+    __slots__ = ("children", "depth", "ended", "root", "scheduler", "scope", "secrets")
 
     def __init__(self, root: str, depth: int) -> None:
         self.root = root
@@ -72,6 +72,7 @@ class _Active:
         self.ended = anyio.Event()
         self.children: set[str] = set()
         self.secrets: tuple[str, ...] = ()
+        self.scheduler: Scheduler | None = None
 
 
 class Engine:
@@ -239,6 +240,16 @@ class Engine:
         inputs = StoredInputs(self.runs, record.run_id)
         return await self._execute(_Accepted(record, plan, inputs, in_memory=False), _nobody)
 
+    @property
+    def active_runs(self) -> int:
+        """How many runs this process is at."""
+        return len(self._active)
+
+    @property
+    def waiting_steps(self) -> int:
+        """How many of their steps could be called, and wait for a turn."""
+        return sum(active.scheduler.waiting for active in self._active.values() if active.scheduler is not None)
+
     def is_active(self, run_id: str) -> bool:
         """Whether this process is at a run."""
         return run_id in self._active
@@ -327,6 +338,8 @@ class Engine:
     async def _execute_alone(self, accepted: "_Accepted") -> None:
         try:
             await self._execute(accepted, _nobody)
+        except ResourceUnavailable as error:  # the store keeps nothing any more, or not now
+            _log.error("the run %s was interrupted: %s", accepted.record.run_id, error)
         except Exception:  # nobody waits for it, and its end must not be that of the runtime
             _log.exception("the run %s ended with a bug", accepted.record.run_id)
 
@@ -343,7 +356,7 @@ class Engine:
             max_concurrency=record.max_concurrency or self._max_concurrency,
             on_result=on_result,
         )
-        scheduler = Scheduler(job, self._caller, self.runs, self._observe)
+        scheduler = active.scheduler = Scheduler(job, self._caller, self.runs, self._observe)
         began = time.perf_counter()
         # A nested run gets its input from a run that may have put its secrets there.
         parent = self._active.get(record.parent_run_id or "")

@@ -18,7 +18,7 @@ __all__ = [
     "StepEnded",
     "StepRetried",
     "StepStarted",
-    "guarded",
+    "all_observers",
 ]
 
 _log = logging.getLogger("stepflow_sdk.runtime")
@@ -131,7 +131,20 @@ Observer: TypeAlias = Callable[[RunEvent], None]
 """Is called on the event loop, in order, and must not block; what it raises is logged and ignored."""
 
 
-def guarded(observer: Observer) -> Observer:
+def all_observers(*observers: Observer | None) -> Observer | None:
+    """One observer for those that there are, none of which can harm a run."""
+    known = [_guarded(observer) for observer in observers if observer is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+
+    def observe(event: RunEvent) -> None:
+        for observer in known:
+            observer(event)
+
+    return observe
+
+
+def _guarded(observer: Observer) -> Observer:
     """An observer that cannot harm a run: what it raises is logged."""
 
     def observe(event: RunEvent) -> None:

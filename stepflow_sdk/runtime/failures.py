@@ -3,18 +3,29 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stepflow_sdk.errors import RemoteError, ServerLost, WireError
+from stepflow_sdk.errors import ComponentNotFound, RemoteError, ServerLost, WireError
 from stepflow_sdk.flows import Failure, Skipped
 from stepflow_sdk.protocol import FlowError, FlowResult, FlowResultFailed, FlowResultSkipped, FlowResultSuccess
 from stepflow_sdk.protocol.error_codes import range_codes
 
-__all__ = ["Skipped", "failure_of", "flow_result", "internal_failure", "not_completed", "routing_failure"]
+__all__ = [
+    "Skipped",
+    "failure_of",
+    "flow_result",
+    "internal_failure",
+    "is_unserved",
+    "not_completed",
+    "routing_failure",
+]
 
 TRANSPORT = -32300
 """The server could not be reached, went away, or broke the protocol; also an error of a builtin component."""
 
 INTERNAL = -32202
 """The engine's own errors."""
+
+
+_NO_ROUTE = "error routing component"
 
 
 def failure_of(error: WireError, step_id: str, component: str, *, wrap: bool) -> Failure:
@@ -40,9 +51,14 @@ def internal_failure(step_id: str, component: str, cause: str) -> Failure:
 
 def routing_failure(cause: str) -> Failure:
     """The failure of a step whose component no plugin serves."""
-    return Failure(
-        INTERNAL, "error routing component", {"stack": [{"error": "error routing component"}, {"error": cause}]}
-    )
+    return Failure(INTERNAL, _NO_ROUTE, {"stack": [{"error": _NO_ROUTE}, {"error": cause}]})
+
+
+def is_unserved(failure: Failure | None) -> bool:
+    """Whether a step failed because its component is nowhere: there is no route to it, or its server has it not."""
+    if failure is None:
+        return False
+    return failure.code == ComponentNotFound.code or (failure.code == INTERNAL and failure.message == _NO_ROUTE)
 
 
 def not_completed(step_ids: Sequence[str]) -> Failure:

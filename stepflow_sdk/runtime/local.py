@@ -24,7 +24,7 @@ from stepflow_sdk.runtime.callbacks import CallbackHandler, Callbacks
 from stepflow_sdk.runtime.config import Config
 from stepflow_sdk.runtime.config_loader import load_config
 from stepflow_sdk.runtime.engine import DEFAULT_MAX_CONCURRENCY, Engine, RunOptions
-from stepflow_sdk.runtime.events import Observer, guarded
+from stepflow_sdk.runtime.events import Observer, all_observers
 from stepflow_sdk.runtime.flow_checks import check_routes, check_types
 from stepflow_sdk.runtime.given import given_inputs, given_json, given_object
 from stepflow_sdk.runtime.listing import list_components
@@ -34,6 +34,7 @@ from stepflow_sdk.runtime.plugins.remote import STEP_SECONDS
 from stepflow_sdk.runtime.resuming import ResumedRun, resume_runs
 from stepflow_sdk.runtime.retries import RetryPolicy
 from stepflow_sdk.runtime.routes import Router
+from stepflow_sdk.runtime.run_metrics import RuntimeMetrics
 from stepflow_sdk.runtime.runs import RunStore
 from stepflow_sdk.runtime.steps import StepCaller
 from stepflow_sdk.runtime.stores.memory_runs import MemoryRunStore
@@ -73,6 +74,7 @@ class LocalRuntime:
         state: The path of a state file that keeps both, or that and how it is used; by default what the configuration
             says. It is opened for this process alone when the runtime starts, which raises `StateError` where it
             cannot be. Runs in it survive the process: see `resume`.
+        metrics: Counts what happens, for Prometheus.
 
     Raises:
         DefinitionError: What is given is not a server, or state is to be kept in two places.
@@ -90,6 +92,7 @@ class LocalRuntime:
         blobs: BlobStore | None = None,
         runs: RunStore | None = None,
         state: StateOptions | str | os.PathLike[str] | None = None,
+        metrics: RuntimeMetrics | None = None,
     ) -> None:
         if servers and config is not None:
             raise DefinitionError("a runtime has either servers or a configuration, not both")
@@ -105,11 +108,14 @@ class LocalRuntime:
             self._caller,
             self._blobs,
             MemoryRunStore() if runs is None else runs,
-            observer=None if on_event is None else guarded(on_event),
+            observer=all_observers(on_event, metrics),
             max_concurrency=max(max_concurrency, 1),
         )
         own_stores = blobs is None and runs is None
         self._state = state if state is not None or not own_stores else self._assembly.state
+        self._metrics = metrics
+        if metrics is not None:
+            metrics.watch(self._engine, self._assembly.plugins)
         self._checked: set[str] = set()
         self._exit: AsyncExitStack | None = None
         self._blocking: BlockingRuntime | None = None
@@ -140,7 +146,8 @@ class LocalRuntime:
             runs = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(runs.cancel_scope.cancel)
             self._caller.tracer = find_tracer()
-            callbacks = Callbacks(self._engine, self._caller.tracer)
+            told = None if self._metrics is None else self._metrics.call
+            callbacks = Callbacks(self._engine, self._caller.tracer, told)
             blob_host = BlobHost(self._blobs, tasks)
             stack.callback(blob_host.stop)
             host = Host(tasks, lambda: CallbackHandler(callbacks, blob_host.url), self._blobs, self._engine)
@@ -165,6 +172,8 @@ class LocalRuntime:
         stack.push_async_callback(state.close)
         self._blobs = state.blobs
         self._engine.use_stores(state.blobs, state.runs)
+        if self._metrics is not None:
+            self._metrics.watch_store(state)
         if state.retention is not None:
             keeper = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(keeper.cancel_scope.cancel)

@@ -19,6 +19,7 @@ from stepflow_sdk.transports import Connection
 from stepflow_sdk.transports.http import HttpPolicy
 from stepflow_sdk.transports.memory import connect
 from stepflow_sdk_tests.asgi.client import execute, request
+from stepflow_sdk_tests.prometheus import samples_of
 
 PATIENCE = 60.0
 
@@ -69,8 +70,7 @@ async def metrics_of(app: Any, **headers: str) -> dict[str, float]:
     answer = await request(app, "/metrics", method="GET", headers=headers)
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    samples = [line for line in answer.body.decode().splitlines() if not line.startswith("#")]
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in samples)}
+    return samples_of(answer.body.decode())
 
 
 def requests_of(component: str, code: str, method: str = "components/execute") -> str:
@@ -152,7 +152,7 @@ async def test_names_in_metrics_are_escaped() -> None:
     async def odd(input: Any) -> None: ...
 
     await execute(server, '/odd"\\name', 1)
-    assert (await metrics_of(server))[requests_of(r"/odd\"\\name", "ok")] == 1
+    assert (await metrics_of(server))[requests_of('/odd"\\name', "ok")] == 1
 
 
 async def test_a_server_that_stops_is_alive_and_not_ready() -> None:

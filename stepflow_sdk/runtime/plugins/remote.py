@@ -85,6 +85,7 @@ class RemotePlugin:
 
     Attributes:
         clock: Tells seconds, for the restart budget.
+        starts: How often the server was started or reached.
     """
 
     wraps_errors = False
@@ -105,6 +106,7 @@ class RemotePlugin:
         self._open_link = open_link
         self._handshake_timeout = handshake_timeout
         self._step_timeout = step_timeout
+        self.starts = 0
         self.clock: Callable[[], float] = time.monotonic
         self._host: Host | None = None
         self._link: Link | None = None
@@ -114,6 +116,11 @@ class RemotePlugin:
         self._last_end = ""
         self._stopping = False
         self._services: set[_Service] = set()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server is there to be called."""
+        return self._link is not None and not self._link.connection.closed
 
     def start(self, host: Host) -> None:
         """See `Plugin.start`."""
@@ -254,6 +261,7 @@ class RemotePlugin:
             )
             raise ServerLost(f"{message}; the last time: {self._last_end}", data={"plugin": self.name})
         self._starts.append(now)
+        self.starts += 1
         if spent > 1:
             await anyio.sleep(_FIRST_DELAY * 2 ** (spent - 2))
 

@@ -7,6 +7,8 @@ import msgspec
 
 from stepflow_sdk.errors import NotFound
 from stepflow_sdk.flows import did_you_mean
+from stepflow_sdk.runtime.run_metrics import RuntimeMetrics
+from stepflow_sdk.runtime.service.measuring import ROUTE, measured
 from stepflow_sdk.runtime.service.openapi import openapi_document
 from stepflow_sdk.runtime.service.operations import API, JSON, Operation
 from stepflow_sdk.runtime.service.problems import error_answer
@@ -28,11 +30,18 @@ class RestApi:
     Args:
         operations: What is offered.
         policy: Who may use it, and how much.
+        metrics: Counts the requests.
+
+    Attributes:
+        policy: The same.
     """
 
-    def __init__(self, operations: Sequence[Operation], policy: HttpPolicy) -> None:
+    def __init__(
+        self, operations: Sequence[Operation], policy: HttpPolicy, metrics: RuntimeMetrics | None = None
+    ) -> None:
         self.operations = tuple(operations)
-        self._policy = policy
+        self.policy = policy
+        self._metrics = metrics
         self._document: dict[str, Any] | None = None
         self._open = {operation.path for operation in operations if operation.is_open}
         self._app = self._build()
@@ -48,10 +57,16 @@ class RestApi:
         """Serve one request; an ASGI application for ``http`` scopes."""
         if scope["type"] != "http":
             return
+        if self._metrics is None:
+            await self._serve(scope, receive, send)
+        else:
+            await measured(self._metrics, self._serve, scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            self._policy.check_source(scope["headers"])
+            self.policy.check_source(scope["headers"])
             if scope["path"] not in self._open:
-                self._policy.check_caller(scope["headers"])
+                self.policy.check_caller(scope["headers"])
         except Refusal as refusal:
             await _error_response(refusal)(scope, receive, send)
             return
@@ -82,8 +97,9 @@ class RestApi:
     def _endpoint(self, methods: dict[str, Operation]) -> Any:
         async def serve(request: "Request") -> "Response":
             operation = methods["GET" if request.method == "HEAD" else request.method]
+            request.scope[ROUTE] = operation.path
             try:
-                return await operation.handler(await read_request(operation, request, self._policy))
+                return await operation.handler(await read_request(operation, request, self.policy))
             except Exception as error:
                 return _error_response(error)
 

@@ -67,6 +67,21 @@ class SqliteState:
         writer = StateWriter(connection, epoch, books, patience=settings.patience)
         return cls(settings, lock, writer, StateReader(reading), books)
 
+    @property
+    def commits(self) -> int:
+        """How many transactions were written."""
+        return self._writer.commits
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait to be written."""
+        return self._writer.waiting
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the file can be written: not while its disk is full, nor any more once it failed otherwise."""
+        return self._writer.is_writable
+
     async def prune(self, retention: Retention) -> int:
         """Forget runs that have ended, and blobs that nothing names any more; returns how many runs it were.
 

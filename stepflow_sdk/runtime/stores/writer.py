@@ -61,6 +61,9 @@ class Batch:
         self.ended = asyncio.Event()
         self.error: Exception | None = None
 
+    def __len__(self) -> int:
+        return len(self.steps) + len(self.items) + len(self.runs) + len(self.jobs)
+
     def __bool__(self) -> bool:
         return bool(self.steps or self.items or self.runs or self.jobs or self.pages)
 
@@ -86,6 +89,9 @@ class StateWriter:
     When the disk is full, what came of steps waits for space, and new work is refused at once. When it could not be
     written for ``patience`` seconds, or for any other reason, it fails for all who wait.
 
+    Attributes:
+        commits: How many transactions were written.
+
     Args:
         connection: The file; used in the writer's thread alone from now on.
         epoch: Of our lease: when another process has taken it over, nothing is written any more.
@@ -97,6 +103,7 @@ class StateWriter:
         self, connection: sqlite3.Connection, epoch: int, books: Bookkeeping, *, patience: float = 30.0
     ) -> None:
         self.open = Batch()
+        self.commits = 0
         self.broken: StepflowError | None = None
         self._connection = connection
         self._epoch = epoch
@@ -140,6 +147,16 @@ class StateWriter:
             raise _again(error)
         result: T = job.result
         return result
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not yet written."""
+        return len(self.open) + (0 if self._writing is None else len(self._writing))
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether what comes now is likely to be written."""
+        return self.broken is None and not self._full
 
     async def vacuum(self, pages: int) -> None:
         """Give the room of so many free pages back to the file system."""
@@ -235,6 +252,7 @@ class StateWriter:
         if batch.pages:
             connection.execute(f"PRAGMA incremental_vacuum({batch.pages:d})").fetchall()
         connection.execute("COMMIT")
+        self.commits += 1
         self._books.settle(kept=True)
 
     def _roll_back(self) -> None:

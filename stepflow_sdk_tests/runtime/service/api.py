@@ -150,7 +150,7 @@ async def serving(policy: HttpPolicy | None = None, **options: Any) -> AsyncGene
     if "state" not in options:
         options["runs"] = MemoryRunStore(keep_steps=True)
     async with LocalRuntime(_server(reached), on_event=hub, **options) as runtime:
-        service = RuntimeService(runtime, hub, policy)
+        service = RuntimeService(runtime, hub, policy, options.get("metrics"))
         listener = bind("127.0.0.1", 0)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with (
