@@ -16,6 +16,7 @@ from stepflow_sdk.context.logs import LineLogger, LogFormat, LogThread
 from stepflow_sdk.dispatch import Dispatcher
 from stepflow_sdk.errors import ServerStopping
 from stepflow_sdk.service import Service
+from stepflow_sdk.steady import conceal, run_steadily
 from stepflow_sdk.transports.shutdown import Shutdown
 from stepflow_sdk.transports.stdio import StdioTransport, WireDescriptors, take_wire
 from stepflow_sdk.tuning import Tuning
@@ -95,8 +96,7 @@ def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireD
 
     code = 0
     try:
-        with asyncio.Runner(loop_factory=options.tuning.loop_factory()) as runner:
-            runner.run(main())
+        run_steadily(main(), options.tuning.loop_factory())
     except Exception:
         _log.exception("%s could not be served", server.name)
         code = 1
@@ -169,6 +169,7 @@ async def _serve_mcp(server: "StepflowServer[Any]", options: Options, wire: Wire
             messages = McpWire(wire, max_message_bytes=server.max_message_bytes, max_in_flight=server.max_in_flight)
             async with asyncio.TaskGroup() as tasks:
                 session = tasks.create_task(McpSession(server.name, service).run(messages))
+                conceal(session)
                 session.add_done_callback(lambda _: shutdown.request())
                 options.tuning.settle()
                 await shutdown.requested.wait()
@@ -192,7 +193,7 @@ async def _serve_http(
             endpoint = server.endpoint(service, policy)
             web = make_server(endpoint, announce, stop_timeout=int(_FLUSH_SECONDS), head_timeout=policy.head_timeout)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(web.serve(sockets=[listener]))
+                conceal(tasks.create_task(web.serve(sockets=[listener])))
                 await shutdown.requested.wait()
                 # Answers to calls back come as requests of their own, so the door stays open for the drain.
                 await _drain(server, service)
@@ -208,6 +209,7 @@ async def _parent_watched(wire: WireDescriptors, options: Options, shutdown: Shu
         return
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(_watch_parent(shutdown))
+        conceal(watch)
         yield
         watch.cancel()
 

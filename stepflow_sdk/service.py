@@ -16,6 +16,7 @@ from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.client import RuntimeProfile
 from stepflow_sdk.errors import ServerStopping
 from stepflow_sdk.protocol.messages import ComponentInfo, ListComponentsResult
+from stepflow_sdk.steady import conceal
 from stepflow_sdk.tracing import find_tracer
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class SharedService:
         self._service: asyncio.Future[Service] = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._own())
+        conceal(self._task)
 
     @property
     def service(self) -> Service | None:

@@ -18,6 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS: dict[str, set[str]] = {
     "errors": set(),
     "coroutines": set(),
+    "steady": set(),
     "tuning": set(),
     "_version": set(),
     "tracing": set(),
@@ -29,7 +30,7 @@ FLOORS: dict[str, set[str]] = {
     "transports": {"coroutines", "protocol", "errors"},
     "context": {"packed", "transports", "protocol", "flows", "errors"},
     "monitor": {"metrics", "components", "context", "protocol", "errors"},
-    "service": {"tracing", "monitor", "components", "context", "transports", "protocol", "errors"},
+    "service": {"steady", "tracing", "monitor", "components", "context", "transports", "protocol", "errors"},
     "dispatch": {
         "packed",
         "tracing",
@@ -42,7 +43,7 @@ FLOORS: dict[str, set[str]] = {
         "errors",
     },
     "mcp_server": {"service", "dispatch", "components", "context", "flows", "transports", "protocol", "errors"},
-    "running": {"mcp_server", "tuning", "service", "dispatch", "server", "context", "transports", "errors"},
+    "running": {"mcp_server", "steady", "tuning", "service", "dispatch", "server", "context", "transports", "errors"},
     "command_line": {"running", "tuning", "transports"},
     "server": {
         "_version",

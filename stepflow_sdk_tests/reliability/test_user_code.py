@@ -10,7 +10,7 @@ from stepflow_sdk_tests.e2e.wire import PATIENCE, eventually, serving
 from stepflow_sdk_tests.reliability.ends import RECKLESS, TRANSPORTS, End, StdioEnd, Transport, execution, open_end
 from stepflow_sdk_tests.reliability.memory import linux_only, memory, threads
 from stepflow_sdk_tests.reliability.processes import INITIALIZE, running
-from stepflow_sdk_tests.reliability.servers.reckless import DEEDS, DOINGS, ERRORS, OUTPUTS, TASKS
+from stepflow_sdk_tests.reliability.servers.reckless import DEEDS, DOINGS, ERRORS, LOOPS, OUTPUTS, TASKS
 
 WAYS = ["async", "later", "thread", "inline"]
 
@@ -132,6 +132,39 @@ def test_a_process_that_was_changed_for_good_serves_on_and_ends(way: str, how: s
 def test_a_task_that_is_left_behind_disturbs_nobody(end: End, how: str) -> None:
     for _ in range(3):
         assert end.execute("/leave/task", {"how": how})["result"] == {"output": "done"}
+
+
+@pytest.mark.promise("R3", "R8")
+@pytest.mark.parametrize("how", list(LOOPS))
+def test_what_is_done_to_the_event_loop_ends_neither_it_nor_another_request(how: str) -> None:
+    if how == "has an alarm that raises" and sys.platform == "win32":
+        pytest.skip("there is no alarm")
+    with serving(RECKLESS) as wire:
+        wire.execute("blocked", "/block")
+        wire.execute("does it", "/leave/loop", {"how": how})
+        assert wire.receive()["result"] == {"output": "done"}
+        wire.execute("echo", "/echo", 1)
+        assert wire.receive()["result"] == {"output": 1}
+        wire.execute("releases it", "/block/released")
+        assert {reply["id"] for reply in (wire.receive(), wire.receive()) if "result" in reply} == {
+            "blocked",
+            "releases it",
+        }
+        wire.end_input()
+        assert wire.rest() == []
+        assert wire.wait() == 0
+
+
+@pytest.mark.promise("R3", "R8")
+@pytest.mark.parametrize(
+    "how", [how for how in LOOPS if how not in {"cancels all tasks but its own", "makes no more tasks"}]
+)
+def test_what_is_done_to_the_event_loop_does_not_end_an_http_server(how: str) -> None:
+    if how == "has an alarm that raises" and sys.platform == "win32":
+        pytest.skip("there is no alarm")
+    with open_end("http") as end:
+        assert end.execute("/leave/loop", {"how": how})["result"] == {"output": "done"}
+        assert end.execute("/echo", 1)["result"]["output"] == 1
 
 
 @pytest.mark.promise("R3")

@@ -7,6 +7,7 @@ import enum
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -53,6 +54,12 @@ def echo_thread(data: Any) -> Any:
 @server.component
 def number(value: int, factor: float = 1.0) -> float:
     return value * factor
+
+
+@server.component
+async def tasks() -> int:
+    """How many tasks there are."""
+    return len(asyncio.all_tasks())
 
 
 # ---- what is raised -------------------------------------------------------------------------------------------
@@ -482,11 +489,21 @@ async def fail_later(error: BaseException) -> None:
     raise error
 
 
+async def leave_at_the_end() -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        sys.exit(4)
+
+
 TASKS: dict[str, Callable[[], Any]] = {
     "waits": lambda: asyncio.Event().wait(),
     "is stubborn": stubborn,
     "fails": lambda: fail_later(ValueError("nobody looks")),
     "is cancelled": lambda: fail_later(asyncio.CancelledError()),
+    "exits": lambda: fail_later(SystemExit(4)),
+    "is interrupted": lambda: fail_later(KeyboardInterrupt()),
+    "exits at its end": leave_at_the_end,
 }
 
 
@@ -496,6 +513,54 @@ async def leave_task(how: str) -> str:
     kept.append(task)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+    return "done"
+
+
+def call_back(error: BaseException) -> None:
+    def blow() -> None:
+        raise error
+
+    asyncio.get_running_loop().call_soon(blow)
+
+
+def handle_badly() -> None:
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    asyncio.get_running_loop().set_exception_handler(handle)
+    call_back(ValueError("for the handler"))
+
+
+def take_alarm() -> None:
+    def ring(number: int, frame: object) -> None:
+        raise TimeoutError("time is up")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+
+def cancel_others() -> None:
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+
+
+LOOPS: dict[str, Callable[[], None]] = {
+    "stops it": lambda: asyncio.get_running_loop().stop(),
+    "has a callback that exits": lambda: call_back(SystemExit("bye")),
+    "has a callback that is interrupted": lambda: call_back(KeyboardInterrupt()),
+    "has a callback whose exit cannot be printed": lambda: call_back(SystemExit(Hidden())),
+    "has a handler that fails": handle_badly,
+    "has an alarm that raises": take_alarm,
+    "cancels all tasks but its own": cancel_others,
+    "makes no more tasks": lambda: asyncio.get_running_loop().set_task_factory(lambda loop, coroutine: 1 / 0),  # type: ignore[arg-type]  # it is no factory
+}
+
+
+@server.component("leave/loop")
+async def leave_loop(how: str) -> str:
+    LOOPS[how]()
+    if how != "makes no more tasks":
+        await asyncio.sleep(0.01)
     return "done"
 
 
