@@ -5,9 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepflow_sdk_tests.malformed.mutations import PIECES
-from stepflow_sdk_tests.soak.fuzzing.targets import TARGETS, Wrong
+from stepflow_sdk_tests.soak.fuzzing.target import Wrong
+from stepflow_sdk_tests.soak.fuzzing.targets import TARGETS
 
-FOUND: dict[str, list[bytes]] = {}
+FOUND: dict[str, list[bytes]] = {
+    # A document of 0.7 that refers to a step that it does not have.
+    "upgrades": [b"schema: https://stepflow.org/schemas/v1/flow.json\nsteps: []\noutput: {$from: {step: b}}\n"],
+}
 """Inputs that a target did not survive once."""
 
 
@@ -29,6 +33,6 @@ def test_a_target_takes_changed_inputs(name: str, data: st.DataObject) -> None:
 
 
 def test_a_target_notices_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepflow_sdk_tests.soak.fuzzing.targets.parse_path", lambda text: (text,))
+    monkeypatch.setattr("stepflow_sdk_tests.soak.fuzzing.documents.parse_path", lambda text: (text,))
     with pytest.raises(Wrong):
         TARGETS["paths"].check(b"$.a")

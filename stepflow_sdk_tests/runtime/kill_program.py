@@ -18,6 +18,7 @@ from stepflow_sdk.runtime import LocalRuntime
 from stepflow_sdk.runtime.engine import RunOptions
 
 ITEMS = 3
+"""How many inputs each run has; each is its own index, which is what the log calls an item."""
 FAN = [
     {"id": "first", "component": "/work", "input": {"item": {"$input": "$"}, "sum": 0}},
     *(
@@ -31,8 +32,34 @@ LAST = {
     "input": {"item": {"$input": "$"}, "all": [{"$step": f"fan{n}"} for n in range(18)]},
 }
 FLOW: dict[str, Any] = {"name": "fan out", "steps": [*FAN, LAST], "output": {"$step": "last"}}
-EXPECTED = 36
-"""What every item comes to: each of the eighteen gives two."""
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "steps": [
+        {"id": "one", "component": "/work", "input": {"item": {"$input": "$"}, "sum": 0}},
+        {"id": "two", "component": "/work", "input": {"item": {"$input": "$"}, "sum": {"$step": "one"}}},
+    ],
+    "output": {"$step": "two"},
+}
+NESTED: dict[str, Any] = {
+    "name": "nested",
+    "steps": [
+        {"id": "evaluated", "component": "/evaluate", "input": {"item": {"$input": "$"}}},
+        {
+            "id": "mapped",
+            "component": "/builtin/map",
+            "input": {"workflow": {"$literal": SMALL}, "items": [0, 1]},
+        },
+    ],
+    "output": [{"$step": "evaluated"}, {"$step": "mapped", "path": "$.successful"}],
+}
+BATCH: dict[str, Any] = {
+    "name": "batch",
+    "steps": [{"id": "batched", "component": "/batch", "input": {"item": {"$input": "$"}}}],
+    "output": {"$step": "batched"},
+}
+FLOWS = [FLOW, NESTED, BATCH]
+EXPECTED = {"fan out": 36, "small": 2, "nested": [2, 2], "batch": [2, 2, 2]}
+"""What each item of a flow comes to."""
 
 
 def main() -> None:
@@ -55,15 +82,27 @@ def main() -> None:
         tell("call", ctx.run_id, item, ctx.step_id, ctx.attempt)
         return sum(all)
 
+    @server.component
+    async def evaluate(item: int, ctx: StepflowContext) -> Any:
+        tell("call", ctx.run_id, item, ctx.step_id, ctx.attempt)
+        return await ctx.evaluate_flow(SMALL, 0)
+
+    @server.component
+    async def batch(item: int, ctx: StepflowContext) -> list[Any]:
+        tell("call", ctx.run_id, item, ctx.step_id, ctx.attempt)
+        return await ctx.evaluate_batch(SMALL, range(3))
+
     async def serve() -> None:
         began = time.perf_counter()
-        flow = load_flow(FLOW)
+        flows = [load_flow(flow) for flow in FLOWS]
         async with LocalRuntime(server, state=state) as runtime:
             tell("opened", time.perf_counter() - began)
-            await runtime.engine.store_flow(flow)
+            for flow in flows:
+                await runtime.engine.store_flow(flow)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(runtime.resume())
-                for _ in range(runs):
+                for number in range(runs):
+                    flow = flows[number % len(flows)]
                     tell("accepted", await runtime.engine.submit(flow, list(range(ITEMS)), RunOptions()))
             for run in await runtime.engine.runs.unfinished(limit=10_000):
                 await runtime.engine.wait(run.run_id)

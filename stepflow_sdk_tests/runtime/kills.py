@@ -14,7 +14,7 @@ from typing import Any
 from stepflow_sdk.runtime import RunQuery
 from stepflow_sdk.runtime.stores.opening import open_for_reading
 from stepflow_sdk.runtime.stores.run_reads import find_runs, read_items, read_steps
-from stepflow_sdk_tests.runtime.kill_program import EXPECTED, ITEMS
+from stepflow_sdk_tests.runtime.kill_program import EXPECTED
 
 PROGRAM = Path(__file__).with_name("kill_program.py")
 
@@ -29,10 +29,24 @@ class History:
     kills: int = 0
     accepted: int = 0
     finished: int = 0
+    nested: int = 0
+    abandoned: int = 0
     calls: int = 0
     again: int = 0
     opening: list[float] = field(default_factory=list[float])
     wrong: list[str] = field(default_factory=list[str])
+
+    def add(self, other: "History") -> None:
+        """Count another history, too."""
+        self.kills += other.kills
+        self.accepted += other.accepted
+        self.finished += other.finished
+        self.nested += other.nested
+        self.abandoned += other.abandoned
+        self.calls += other.calls
+        self.again += other.again
+        self.opening += other.opening
+        self.wrong += other.wrong
 
     def lines(self) -> list[str]:
         """The counts for people."""
@@ -41,6 +55,7 @@ class History:
         return [
             f"kills {self.kills}",
             f"runs accepted {self.accepted}, finished {self.finished}",
+            f"runs started by steps: finished {self.nested}, given up with their steps {self.abandoned}",
             f"steps called {self.calls}",
             f"finished steps run again {finished_again}",
             f"steps under way run again, as a higher attempt {self.again}",
@@ -128,7 +143,11 @@ def _check_state(state: Path, log: Path, history: History) -> None:
             history.wrong.append(f"the run {run_id} was accepted and is lost")
         for run_id, run in runs.items():
             results = [getattr(item.result, "result", item.result) for item in read_items(connection, run_id)]
-            if run.status == "completed" and results == [EXPECTED] * ITEMS:
+            if run.status == "completed" and results == [EXPECTED[str(run.flow_name)]] * len(results):
                 history.finished += run_id in accepted
+                history.nested += run.depth > 0
+            elif run.attached and run.status == "cancelled":
+                # The step that waited for it was killed, and has started another one.
+                history.abandoned += 1
             else:
                 history.wrong.append(f"the run {run_id} is {run.status} with {results}")

@@ -11,6 +11,7 @@ def _check(history: History) -> None:
     assert history.wrong == []
     assert history.finished == history.accepted > 0
     assert history.again > 0
+    assert history.nested > 0
 
 
 @pytest.mark.promise("D1", "D2")

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, seed, settings
@@ -10,16 +11,24 @@ from hypothesis import HealthCheck, given, seed, settings
 from stepflow_sdk_tests.interop.differential.cases import Case, cases
 from stepflow_sdk_tests.interop.differential.comparison import Comparison, Different
 from stepflow_sdk_tests.interop.differential.twins import open_twins
+from stepflow_sdk_tests.interop.environments import InstallFailed, orchestrator_binary
 from stepflow_sdk_tests.interop.network import open_network
 from stepflow_sdk_tests.soak.report import Report
 
+__all__ = ["differential"]
+
 VERSION = "0.11.1"
-_ROUND = 250
+_ROUND = 100
 _STALLS = 20
 
 
-def differential(seconds: float) -> Report:
+def differential(seconds: float) -> Iterator[Report]:
     """Compare until the time is over; what differs is shrunk, and the next round has another seed."""
+    try:
+        orchestrator_binary(VERSION)
+    except InstallFailed as error:
+        yield Report(0, "flows", left_out=str(error))
+        return
     began = time.monotonic()
     finds: list[str] = []
     with (
@@ -37,8 +46,7 @@ def differential(seconds: float) -> Report:
                 finds.append(f"seed {number}: {different}")
                 print(finds[-1], flush=True)
             number += 1
-            print(f"differential: {comparison.cases} flows, {comparison.equal} equal, {len(finds)} finds", flush=True)
-    return Report(list(comparison.table()), finds)
+            yield Report(comparison.cases, "flows", list(comparison.table()), finds)
 
 
 def _round(comparison: Comparison, number: int) -> None:

@@ -2,16 +2,19 @@
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from stepflow_sdk_tests.runtime.kills import History, kill_often
 from stepflow_sdk_tests.soak.report import Report
 
-_ROUND = 60.0
+__all__ = ["kills"]
+
+_ROUND = 30.0
 
 
-def kills(seconds: float) -> Report:
-    """Kill until the time is over, with a new file every minute: the checks read all of it each time."""
+def kills(seconds: float) -> Iterator[Report]:
+    """Kill until the time is over, with a new file every half minute: the checks read all of it each time."""
     until = time.monotonic() + seconds
     total = History()
     seed = time.time_ns()
@@ -19,15 +22,7 @@ def kills(seconds: float) -> Report:
     while (left := until - time.monotonic()) > 0:
         with tempfile.TemporaryDirectory() as folder:
             history = kill_often(Path(folder), seconds=min(left, _ROUND), seed=seed)
-        for problem in history.wrong:
-            print(f"kills: seed {seed}: {problem}", flush=True)
-        total.kills += history.kills
-        total.accepted += history.accepted
-        total.finished += history.finished
-        total.calls += history.calls
-        total.again += history.again
-        total.opening += history.opening
-        total.wrong += [f"seed {seed}: {problem}" for problem in history.wrong]
-        print(f"kills: {', '.join(total.lines())}", flush=True)
+        history.wrong[:] = [f"seed {seed}: {problem}" for problem in history.wrong]
+        total.add(history)
         seed += 1
-    return Report(total.lines(), total.wrong)
+        yield Report(total.kills, "kills", total.lines()[1:], total.wrong)

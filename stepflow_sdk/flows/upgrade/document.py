@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from stepflow_sdk.errors import InvalidFlow
+from stepflow_sdk.flows.checks import require_runnable
 from stepflow_sdk.flows.diagnostics import Diagnostic, Reporter
 from stepflow_sdk.flows.document import Flow
 from stepflow_sdk.flows.expressions import Constant
@@ -53,7 +54,8 @@ def upgrade_flow(document: Document | Mapping[str, Any]) -> Upgrade:
         document: The document, from `read_document` where findings are to have lines.
 
     Raises:
-        InvalidFlow: It is no flow in either language.
+        InvalidFlow: It is no flow in either language, or an old one that cannot be run, such as one that refers to a
+            step that it does not have: it means nothing that could be kept.
     """
     source = document if isinstance(document, Document) else None
     value = document.value if isinstance(document, Document) else plain(document)
@@ -63,7 +65,10 @@ def upgrade_flow(document: Document | Mapping[str, Any]) -> Upgrade:
 
 
 def _upgraded(document: Json, flow: Flow, losses: Losses) -> Json:
-    return _Upgrader(document, flow, losses).upgrade() if isinstance(flow, OldFlow) else document
+    if not isinstance(flow, OldFlow):
+        return document
+    require_runnable(flow)
+    return _Upgrader(document, flow, losses).upgrade()
 
 
 class _Upgrader:
