@@ -32,6 +32,10 @@ class Server:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
+        # These two are for development: users' servers do not compile their modules at each start.
+        inherited = {**os.environ}
+        for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+            inherited.pop(name, None)
         self.started = time.perf_counter()
         self._process = subprocess.Popen(
             command,
@@ -39,7 +43,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=self._log,
             bufsize=0,
-            env={**os.environ, **environment},
+            env={**inherited, **environment},
         )
         if self._process.stdin is None or self._process.stdout is None:
             raise BenchmarkError("the server has no pipes")
