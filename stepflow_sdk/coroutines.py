@@ -10,7 +10,10 @@ __all__ = ["go_on"]
 
 @types.coroutine
 def go_on(
-    coroutine: Coroutine[Any, Any, Any], waits_for: Any, context: Context, error: BaseException | None = None
+    coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any],
+    waits_for: Any,
+    context: Context,
+    error: BaseException | None = None,
 ) -> Generator[Any, Any, Any]:
     """Run the rest of a coroutine, each step in its own context, and return what it returns.
 

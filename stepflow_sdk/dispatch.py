@@ -1,6 +1,7 @@
 """From a request of a runtime to the component that answers it, for one connection."""
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ __all__ = ["Dispatcher"]
 _log = logging.getLogger("stepflow_sdk.server")
 _NULL = Raw(b"null")
 _NOTHING: Mapping[type, Any] = MappingProxyType({})
+_NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 def _not_bound() -> Any:
@@ -59,22 +61,34 @@ class Dispatcher:
         service: What all connections share.
         profile: What is known of the runtime, where connections are too short for ``initialize`` to come on each.
             Without it nothing is served before that.
-
-    Attributes:
-        executions: What runs and has not been answered.
     """
 
     def __init__(self, service: Service, profile: RuntimeProfile | None = None) -> None:
         self._service = service
         self._profile = service.profile() if profile is None else profile
         self._initialized = profile is not None
-        self.executions: set[Execution] = set()
         self._lane = Lane()
         self._encoding: str | None = None
         self._packs = False
+        self._simple: Mapping[str, ComponentSpec] = {}
 
     def request(self, connection: Connection, request: Request) -> None:
         """Answer a request, now or when its component has ended."""
+        params = request.decoded
+        if params is None or (spec := self._simple.get(params.component)) is None:
+            self._serve(connection, request)
+            return
+        # The way of most requests, and the same as that of `execute` with all that it can do without left out.
+        executor = self._service.executor
+        execution = _Execution(executor, spec, self._lane, self, connection, request, params)
+        try:
+            execution.bound = spec.bind(params.input, _NO_TEXTS, _NOTHING)
+        except WireError as error:
+            connection.fail(request, error)
+            return
+        executor.start(execution)
+
+    def _serve(self, connection: Connection, request: Request) -> None:
         if connection.on_congestion is None:
             connection.on_congestion = self._hold
             connection.peer.error_codes = self._profile.error_codes
@@ -86,6 +100,8 @@ class Dispatcher:
                 raise NotInitialized(f"{request.method} came before initialize", data={"method": request.method})
             if self._service.draining:
                 raise ServerStopping
+            if self._initialized and not self._packs:
+                self._simple = self._service.simple
             serve(self, connection, request)
         except WireError as error:
             self._told(connection, request, error)
@@ -101,14 +117,14 @@ class Dispatcher:
             if self._encoding is not None:
                 connection.switch()
                 self._packs = True
+                self._simple = {}
         else:
             _log.debug("ignored the notification %s", notification.method)
 
     def closed(self, connection: Connection) -> None:  # noqa: ARG002  (`Handler`)
         """Stop the components that nobody listens to any more."""
-        gone = ResourceUnavailable("the runtime closed the connection")
-        for execution in list(self.executions):
-            self._service.executor.cancel(execution, gone)
+        if self._lane.unanswered:
+            self._service.executor.cancel_lane(self._lane, ResourceUnavailable("the runtime closed the connection"))
 
     def initialize(self, connection: Connection, request: Request) -> None:
         """Answer ``initialize``."""
@@ -145,9 +161,7 @@ class Dispatcher:
 
     def execute(self, connection: Connection, request: Request) -> None:
         """Answer ``components/execute``."""
-        params = request.decoded
-        if not isinstance(params, ComponentExecuteParams):
-            params = decode_params(request, methods.EXECUTE)
+        params: ComponentExecuteParams = decode_params(request, methods.EXECUTE)
         service = self._service
         found = service.found.get(params.component)
         spec, path_params = found or service.lookup(params.component)
@@ -165,8 +179,6 @@ class Dispatcher:
             connection.fail(request, error)
             return
         service.executor.start(execution)
-        if not execution.answered:
-            self.executions.add(execution)
 
     def _watched(
         self, connection: Connection, request: Request, params: ComponentExecuteParams, spec: ComponentSpec
@@ -237,18 +249,18 @@ class _Execution(Execution, eq=False):
         return self.known_context
 
     def call(self) -> Any:
+        if self.answered:
+            raise CancelledError
+        self.begun = True
         # In the component's own task or thread, so that current_context() finds it there and only there.
-        self.begin()
         CURRENT.set(self)
         return self.bound()
 
     def ended(self, output: bytes | Packed, error: BaseException | None) -> None:
-        self.dispatcher.executions.discard(self)
         if self.known_context is not None:
             self.known_context.end()
         if error is None:
-            value = output if isinstance(output, Packed) else Raw(output)
-            self.connection.reply(self.request, ComponentExecuteResult(value))
+            self.connection.reply_output(self.request, output)
         else:
             _answer_failure(self.connection, self.request, error, self.context())
 

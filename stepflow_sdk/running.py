@@ -135,7 +135,7 @@ def _shutdown(server: "StepflowServer[Any]") -> Generator[Shutdown]:
 
 
 async def _drain(server: "StepflowServer[Any]", service: Service) -> None:
-    service.draining = True
+    service.drain()
     if not await service.executor.drain(server.drain_timeout):
         _log.warning("%d components did not end in time", service.executor.unanswered)
         service.executor.cancel_all(ServerStopping())

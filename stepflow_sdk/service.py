@@ -31,6 +31,7 @@ class Service:
     Attributes:
         state: What the lifespan yielded.
         draining: Whether new requests are refused, because the process is about to end.
+        simple: The components by their paths that want nothing but their input, where nobody watches either.
         tracer: Makes a span of each call, where that is wanted.
         monitor: Watches what is executed, where that is wanted.
     """
@@ -56,6 +57,9 @@ class Service:
         self.draining = False
         self.tracer = find_tracer()
         self.monitor = monitor
+        self.simple: dict[str, ComponentSpec] = {}
+        if self.tracer is None and monitor is None:
+            self.simple = {path: spec for path, (spec, _) in self.found.items() if not spec.injected}
         self._call_timeout = call_timeout
         self._profiles: list[RuntimeProfile] = []
         self._packing: dict[ComponentSpec, ComponentSpec] = {}
@@ -63,6 +67,11 @@ class Service:
         self.component_list = Raw(
             msgspec.json.encode(ListComponentsResult([component_info(spec) for spec in router.specs]))
         )
+
+    def drain(self) -> None:
+        """Refuse new requests from now on."""
+        self.draining = True
+        self.simple.clear()
 
     def packing(self, spec: ComponentSpec) -> ComponentSpec:
         """Return the twin of a component whose outputs are in MessagePack."""

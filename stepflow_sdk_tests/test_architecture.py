@@ -27,7 +27,7 @@ FLOORS: dict[str, set[str]] = {
     "protocol": {"packed", "errors"},
     "components": {"packed", "coroutines", "errors"},
     "flows": {"errors"},
-    "transports": {"coroutines", "protocol", "errors"},
+    "transports": {"packed", "coroutines", "protocol", "errors"},
     "context": {"packed", "transports", "protocol", "flows", "errors"},
     "monitor": {"metrics", "components", "context", "protocol", "errors"},
     "service": {"steady", "tracing", "monitor", "components", "context", "transports", "protocol", "errors"},

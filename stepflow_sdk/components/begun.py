@@ -8,12 +8,13 @@ because timeouts and task groups hold on to ``asyncio.current_task()``, and what
 
 import asyncio
 import sys
+import types
 
 # "Extending" in the documentation of asyncio has these two for whoever runs coroutines himself.
 from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from stepflow_sdk.coroutines import go_on
 
@@ -90,31 +91,26 @@ else:
             loop = self._loop
             if waits:
                 return loop.create_task(_whole(work), context=context)
-            spare, self._spare = self._spare or _Spare(loop), None
-            outer = asyncio.current_task(loop)  # there is one where a runtime in the same process calls
+            spare = self._spare
+            if spare is None:
+                spare = _Spare(loop)
+            self._spare = None
+            task = spare.task
+            outer = _current_task(loop)  # there is one where a runtime in the same process calls
             if outer is not None:
                 _leave_task(loop, outer)
-            _enter_task(loop, spare.task)
-            value: Any = None
-            failure: BaseException | None = None
+            _enter_task(loop, task)
             try:
-                coroutine, waits_for = context.run(_first_stretch, work)
-            except StopIteration as ended:
-                value = ended.value
-            except BaseException as error:
-                failure = error
-            else:
-                return spare.take_over(work, coroutine, waits_for, context)
+                waits_for = context.run(spare.send, work)
             finally:
-                _leave_task(loop, spare.task)
+                _leave_task(loop, task)
                 if outer is not None:
                     _enter_task(loop, outer)
+            if waits_for is not _ENDED:
+                return spare.take_over(waits_for, context)
             # A component may have cancelled the task that it found itself in.
-            if not spare.task.cancelling():
+            if not task.cancelling():
                 self._spare = spare
-            work.end(value, failure)
-            # Its traceback holds this frame: left here, what failed would live on until the garbage is collected.
-            failure = None
             return None
 
         def close(self) -> None:
@@ -123,30 +119,32 @@ else:
                 self._spare.task.cancel()
                 self._spare = None
 
-    def _first_stretch(work: Work) -> tuple[Coroutine[Any, Any, Any], Any]:
-        coroutine = work.call()
-        return coroutine, coroutine.send(None)
+    # asyncio.current_task() is this and two calls more.
+    _current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = vars(asyncio.tasks)[
+        "_current_tasks"
+    ].get
 
-    class _Handed(NamedTuple):
-        work: Work
-        coroutine: Coroutine[Any, Any, Any]
-        waits_for: Any
-        context: Context
+    _ENDED: Final = object()
 
     class _Spare:
-        """A task that sleeps until it is given a coroutine to go on with."""
+        """A task that sleeps until it is given something to go on with, and the generator that may need it."""
 
         def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
             self._loop = loop
             self._gate: asyncio.Future[None] = loop.create_future()
-            self._handed: _Handed | None = None
+            self._rest: _Rest | None = None
             self._sleeps = False
             self.task: asyncio.Task[None] = loop.create_task(self._sleep())
+            self.handed_over = False
+            self._works = _work(self)
+            self.send: Callable[[Work | None], Any] = self._works.send
+            """Run a coroutine until it ends, which gives `_ENDED`, or waits, which gives what it waits for."""
+            self.send(None)
 
-        def take_over(
-            self, work: Work, coroutine: Coroutine[Any, Any, Any], waits_for: Any, context: Context
-        ) -> asyncio.Task[None]:
-            self._handed = _Handed(work, coroutine, waits_for, context)
+        def take_over(self, waits_for: Any, context: Context) -> asyncio.Task[None]:
+            """Go on with what was sent."""
+            self.handed_over = True
+            self._rest = _Rest(self._works, waits_for, context)
             if not self._sleeps:
                 self.task.add_done_callback(self._look)
             if not self._gate.done():
@@ -155,8 +153,8 @@ else:
 
         def _look(self, _: "asyncio.Task[None]") -> None:
             # A task that is cancelled before its first turn ends without a look at what it has been handed.
-            if not self._sleeps and self._handed is not None:
-                self.task = self._loop.create_task(_go_on(self._handed, asyncio.CancelledError()))
+            if not self._sleeps and self._rest is not None:
+                self.task = self._loop.create_task(_finish(self._rest, asyncio.CancelledError()))
 
         async def _sleep(self) -> None:
             self._sleeps = True
@@ -165,13 +163,31 @@ else:
                 await self._gate
             except asyncio.CancelledError as error:
                 cancelled = error
-            if self._handed is not None:
-                await _go_on(self._handed, cancelled)
+            if self._rest is not None:
+                await _finish(self._rest, cancelled)
 
-    async def _go_on(handed: _Handed, cancelled: asyncio.CancelledError | None) -> None:
-        try:
-            value = await go_on(handed.coroutine, handed.waits_for, handed.context, cancelled)
-        except BaseException as error:
-            handed.work.end(None, error)
-        else:
-            handed.work.end(value, None)
+    class _Rest(NamedTuple):
+        works: Generator[Any, Any, None]
+        waits_for: Any
+        context: Context
+
+    async def _finish(rest: _Rest, cancelled: asyncio.CancelledError | None) -> None:
+        await go_on(rest.works, rest.waits_for, rest.context, cancelled)
+
+    @types.coroutine
+    def _work(spare: _Spare) -> Generator[Any, Any, None]:
+        # One generator runs coroutine after coroutine. To send it the next costs less than to begin that from outside,
+        # and what it returns comes out of it without a StopIteration.
+        while not spare.handed_over:
+            work: Work | None = yield _ENDED
+            if work is None:
+                return
+            value: Any = None
+            try:
+                value = yield from work.call()
+            except BaseException as error:
+                work.end(None, error)
+            else:
+                work.end(value, None)
+            # Nothing may live on until the next one comes.
+            work = value = None

@@ -10,7 +10,7 @@ import msgspec
 from stepflow_sdk.errors import DefinitionError, InvalidSignature
 
 from .annotations import Scope
-from .binding import PathReader, make_binder
+from .binding import PathReader, Reading, make_binder
 from .docstrings import Docstring, parse_docstring
 from .kinds import Kind, root_schema
 from .packing import make_packer
@@ -62,7 +62,7 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
     signature = read_signature(function, scope, label=label, path_names=path_names, in_thread=options.run_in_thread)
     docs = parse_docstring(_doc(function))
     maker = _Maker(label, name, signature, docs, Recognizer(scope))
-    input_kind, read = maker.input()
+    input_kind, reading = maker.input()
     output_kind = maker.kind(signature.returns, "the output")
     encode = make_writer(output_kind, signature.returns)
     return ComponentSpec(
@@ -78,7 +78,10 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
         timeout=options.timeout,
         max_concurrency=options.max_concurrency,
         injected=tuple(dict.fromkeys(parameter.annotation for parameter in signature.of("injected"))),
-        bind=make_binder(function, signature.parameters, read, maker.path_readers()),
+        at_once=signature.is_async
+        and options.timeout is options.max_concurrency is None
+        and not signature.of("injected"),
+        bind=make_binder(function, signature.parameters, reading, maker.path_readers()),
         encode=encode,
         pack=make_packer(output_kind, signature.returns, encode),
     )
@@ -109,8 +112,8 @@ class _Maker:
                 f"{self._label}: {where}: the type {annotation!r:.100} cannot be read: {error}"
             ) from error
 
-    def input(self) -> tuple[Kind | None, Callable[[Any], Any] | None]:
-        """Return the kind of the input and what reads it; both None when there is no input."""
+    def input(self) -> tuple[Kind | None, Reading | None]:
+        """Return the kind of the input and how it is read; both None when there is no input."""
         whole = self._signature.of("input")
         if whole:
             return self._whole(whole[0])
@@ -130,23 +133,23 @@ class _Maker:
             readers[parameter.name] = PathReader(parameter.name, kind)
         return readers
 
-    def _whole(self, parameter: Parameter) -> tuple[Kind, Callable[[Any], Any]]:
+    def _whole(self, parameter: Parameter) -> tuple[Kind, Reading]:
         kind = self.kind(parameter.annotation, f"parameter {parameter.name!r}")
         if parameter.default is EMPTY:
-            return kind, Reader(kind, fast_decoder(kind, lambda: parameter.annotation)).read
+            return kind, Reader(kind, fast_decoder(kind, lambda: parameter.annotation)).reading
         # There is always an input on the wire; null stands for one that was not given.
         optional = kind if "null" in kind.takes() else Union([kind, Null()])
-        read = Reader(optional, fast_decoder(optional, lambda: parameter.annotation | None)).read
+        reader = Reader(optional, fast_decoder(optional, lambda: parameter.annotation | None))
         if optional is kind:
-            return kind, read
+            return kind, reader.reading
 
         def read_or_default(raw: Any) -> Any:
-            value = read(raw)
+            value = reader.read(raw)
             return parameter.default if value is None else value
 
-        return optional, read_or_default
+        return optional, Reading(read_or_default, None)
 
-    def _fields(self, parameters: Sequence[Parameter]) -> tuple[Kind, Callable[[Any], Any]]:
+    def _fields(self, parameters: Sequence[Parameter]) -> tuple[Kind, Reading]:
         annotations: list[tuple[str, Any, Any]] = []
         fields: list[Field] = []
         for index, parameter in enumerate(parameters):
@@ -161,7 +164,7 @@ class _Maker:
         made = make_arguments([(name, Any, default) for name, _, default in annotations])
         record = Record(fields, made, annotations={"title": f"{self._name} input"})
         decode = fast_decoder(record, lambda: make_arguments(annotations))
-        return record, Reader(record, decode).read
+        return record, Reader(record, decode).reading
 
 
 def _label(function: Any) -> str:

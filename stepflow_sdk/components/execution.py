@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import contextvars
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
+from contextvars import Context, copy_context
 from typing import Any
 
 from msgspec import Struct
@@ -27,8 +26,10 @@ _SMALL = 1024
 class _Progress(Struct, eq=False, kw_only=True):
     answered: bool = False
     begun: bool = False
+    kept: bool = False
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
+    variables: Context | None = None
 
 
 class Execution(_Progress, eq=False):
@@ -40,8 +41,10 @@ class Execution(_Progress, eq=False):
         lane: What can hold it back.
         answered: Whether the outcome has been told; what comes later is dropped.
         begun: Whether the function has been called.
+        kept: Whether the executor has to forget it at its end.
         task: The task in which it goes on, when it had to wait.
         timer: What ends it when its time is over.
+        variables: The context variables with which it runs in a thread.
     """
 
     executor: "Executor"
@@ -51,19 +54,12 @@ class Execution(_Progress, eq=False):
     def call(self) -> Any:
         """Call the function: returns its output, or for an ``async def`` component the coroutine that does.
 
-        Called inside a context of its own, in the task or thread of the component; the first thing is `begin`.
-        """
-        raise NotImplementedError
-
-    def begin(self) -> None:
-        """Know that the function is about to be called.
+        Called inside a context of its own, in the task or thread of the component. Sets ``begun`` first of all.
 
         Raises:
             CancelledError: Nobody waits for the outcome any more.
         """
-        if self.answered:
-            raise asyncio.CancelledError
-        self.begun = True
+        raise NotImplementedError
 
     def ended(self, output: bytes | Packed, error: BaseException | None) -> None:
         """Take the outcome, the encoded output or the exception; called once, on the loop."""
@@ -76,10 +72,27 @@ class Execution(_Progress, eq=False):
                 value = self.spec.encode(value)
             except BaseException as failure:  # parts of an output are code of the user
                 error = failure
-        if self.task is not None:
-            self.executor.forget(self)
-        self.executor.finish(self, value, error)
+        if self.kept:
+            self.executor.finish(self, value, error)
+        else:
+            self.answered = True
+            self.ended(value, error)
         # The traceback of a failed encoding holds this frame: left here, it would live on until garbage is collected.
+        error = None
+
+    def work(self) -> None:
+        """Run the call, in a thread."""
+        lane = self.lane
+        # The lane is asked again where the call begins: those before it may have filled the wire meanwhile.
+        if lane.is_full:
+            self.executor.relaunch(self)
+            return
+        variables, self.variables = self.variables, None
+        output, error = (b"", None) if self.answered or variables is None else variables.run(self.outcome)
+        if len(output) > _SMALL:
+            lane.count(len(output))
+        self.executor.made(self, output, error)
+        # Its traceback leads to this frame, see `end`.
         error = None
 
     def outcome(self) -> "Outcome":
@@ -120,7 +133,7 @@ class Executor:
         self._loop = asyncio.get_running_loop()
         self._eager = EagerTasks(self._loop)
         self._begin = self._eager.begin
-        self._unanswered: set[Execution] = set()
+        self._lanes: set[Lane] = set()  # those with calls that are unanswered
         self._gates: dict[str, _Gate] = {}
         self._running: set[Execution] = set()
         self._made: deque[tuple[Execution, bytes | Packed, BaseException | None]] = deque()
@@ -135,7 +148,7 @@ class Executor:
     @property
     def unanswered(self) -> int:
         """How many calls have not told their outcome yet."""
-        return len(self._unanswered)
+        return sum(len(lane.unanswered) for lane in self._lanes)
 
     @property
     def queued(self) -> int:
@@ -149,10 +162,22 @@ class Executor:
         ``max_concurrency`` wait their turn.
         """
         spec = execution.spec
-        if spec.max_concurrency is None or self._pass_gate(execution):
-            self._launch(execution, spec)
+        if spec.at_once and not execution.lane.is_full:
+            task = self._begin(execution, copy_context())
+            if task is None:
+                return
+            execution.kept = True
+            execution.task = task
+            self._running.add(execution)
+        else:
+            execution.kept = True
+            if spec.max_concurrency is None or self._pass_gate(execution):
+                self._launch(execution, spec)
         if not execution.answered:
-            self._unanswered.add(execution)
+            lane = execution.lane
+            if not lane.unanswered:
+                self._lanes.add(lane)
+            lane.unanswered.add(execution)
 
     def cancel(self, execution: Execution, reason: BaseException) -> None:
         """Answer a call with an exception now and have its component stop as soon as it lets itself be stopped.
@@ -176,17 +201,22 @@ class Executor:
 
     def cancel_all(self, reason: BaseException) -> None:
         """Cancel every call that has not been answered."""
-        for execution in list(self._unanswered):
+        for lane in list(self._lanes):
+            self.cancel_lane(lane, reason)
+
+    def cancel_lane(self, lane: Lane, reason: BaseException) -> None:
+        """Cancel every call of a lane that has not been answered."""
+        for execution in list(lane.unanswered):
             self.cancel(execution, reason)
 
     async def drain(self, timeout: float) -> bool:
         """Wait until every call is answered, at most ``timeout`` seconds; True when they are."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self._unanswered:
+                while self._lanes:
                     self._idle.clear()
                     await self._idle.wait()
-        return not self._unanswered
+        return not self._lanes
 
     async def close(self, reason: BaseException, timeout: float = 1.0) -> None:
         """Cancel every call and give the coroutines among them a moment to end."""
@@ -203,20 +233,17 @@ class Executor:
 
     def finish(self, execution: Execution, output: bytes | Packed, error: BaseException | None) -> None:
         """Know that the component itself has ended, before or after it was answered for."""
+        if execution.task is not None:
+            self._running.discard(execution)
+            execution.task = None
         if not execution.answered:
             execution.answered = True
             if execution.timer is not None:
                 execution.timer.cancel()
             execution.ended(output, error)
-            if self._unanswered:
-                self._forget(execution)
+            self._forget(execution)
         if execution.spec.max_concurrency is not None:
             self._leave_gate(execution.spec)
-
-    def forget(self, execution: Execution) -> None:
-        """Know that a task is about to end."""
-        self._running.discard(execution)
-        execution.task = None
 
     def _unpark(self, lane: Lane) -> None:
         while lane.parked and not lane.is_full:
@@ -232,7 +259,7 @@ class Executor:
         elif spec.is_async:
             began = 0.0 if spec.timeout is None else self._loop.time()
             # Who asks for a context calls the runtime.
-            task = self._begin(execution, contextvars.copy_context(), waits=bool(spec.injected))
+            task = self._begin(execution, copy_context(), waits=bool(spec.injected))
             if task is not None:
                 execution.task = task
                 self._running.add(execution)
@@ -241,9 +268,10 @@ class Executor:
         elif spec.in_thread:
             if spec.timeout is not None and execution.timer is None:
                 execution.timer = self._loop.call_later(spec.timeout, self._expire, execution)
-            self._threads.submit(partial(self._run_in_thread, execution, contextvars.copy_context()))
+            execution.variables = copy_context()
+            self._threads.submit(execution.work)
         else:
-            self.finish(execution, *contextvars.copy_context().run(execution.outcome))
+            self.finish(execution, *copy_context().run(execution.outcome))
 
     def _forget_stale(self) -> None:
         # Where all threads or turns are taken for good, what nobody waits for any more would pile up behind them.
@@ -251,25 +279,24 @@ class Executor:
         for gate in self._gates.values():
             gate.waiting = deque(execution for execution in gate.waiting if not execution.answered)
         for job in self._threads.drop(_is_stale):
-            if isinstance(job, partial):
-                self.finish(job.args[0], b"", None)
+            self.finish(_of(job), b"", None)
 
     def _forget(self, execution: Execution) -> None:
-        self._unanswered.discard(execution)
-        if not self._unanswered:
-            self._idle.set()
+        lane = execution.lane
+        unanswered = lane.unanswered
+        unanswered.discard(execution)
+        if not unanswered:
+            self._lanes.discard(lane)
+            if not self._lanes:
+                self._idle.set()
 
-    def _run_in_thread(self, execution: Execution, context: contextvars.Context) -> None:
-        # The lane is asked again where the call begins: those before it may have filled the wire meanwhile.
-        if execution.lane.is_full:
-            self._tell(self._launch, execution, execution.spec)
-            return
-        output, error = (b"", None) if execution.answered else context.run(execution.outcome)
-        if len(output) > _SMALL:
-            execution.lane.count(len(output))
+    def relaunch(self, execution: Execution) -> None:
+        """Begin again with a call that should not run in its thread now; called there."""
+        self._tell(self._launch, execution, execution.spec)
+
+    def made(self, execution: Execution, output: bytes | Packed, error: BaseException | None) -> None:
+        """Take the outcome of a call in a thread; called there."""
         self._made.append((execution, output, error))
-        # Its traceback leads to this frame, see `Execution.end`.
-        error = None
         # What other threads make until the loop looks needs no second call.
         if not self._look_is_due:
             self._look_is_due = True
@@ -321,5 +348,10 @@ class Executor:
         gate.opening = False
 
 
+def _of(job: Callable[[], None]) -> Execution:
+    execution: Execution = job.__self__  # type: ignore[attr-defined]  # all jobs are `Execution.work`
+    return execution
+
+
 def _is_stale(job: Callable[[], None]) -> bool:
-    return isinstance(job, partial) and bool(job.args[0].answered)
+    return _of(job).answered

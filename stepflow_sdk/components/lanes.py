@@ -18,13 +18,15 @@ class Lane:
     Attributes:
         is_full: Whether no call should begin now, because its output would only pile up; worker threads may ask too.
         parked: The calls that wait to begin.
+        unanswered: The calls that have begun, or wait, and have not told their outcome.
     """
 
-    __slots__ = ("_held", "_lock", "_made", "is_full", "parked")
+    __slots__ = ("_held", "_lock", "_made", "is_full", "parked", "unanswered")
 
     def __init__(self) -> None:
         self.is_full = False
         self.parked: deque[Execution] = deque()
+        self.unanswered: set[Execution] = set()
         self._held = False
         self._made = 0
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ import msgspec
 from stepflow_sdk.errors import ComponentError, InvalidInput
 from stepflow_sdk.packed import Packed
 
+from .binding import Reading
 from .kinds import Kind, reachable
 from .packing import make_unpacker
 from .problems import ROOT, Report, describe_exception, summary
@@ -35,6 +36,11 @@ class Reader:
         self._kind = kind
         self._decode = None if decode is None else decode[0]
         self._unpack = None if decode is None else decode[1]
+
+    @property
+    def reading(self) -> Reading:
+        """How it reads, for whoever has no time for a call too many."""
+        return Reading(self.read, self._decode)
 
     def read(self, raw: RawJson | Packed) -> Any:
         """Return the typed value.

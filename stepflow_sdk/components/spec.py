@@ -31,6 +31,7 @@ class ComponentSpec(msgspec.Struct, frozen=True, eq=False):
         timeout: The longest time that a call may take, in seconds.
         max_concurrency: How many calls may run at once.
         injected: The classes whose instances `bind` needs.
+        at_once: Whether it is a coroutine without limits, which most probably ends before it ever waits.
         bind: Reads the input and returns the call, ready to be made.
         encode: Checks an output and returns it as JSON.
         pack: The same, in MessagePack where it says the same there.
@@ -48,6 +49,7 @@ class ComponentSpec(msgspec.Struct, frozen=True, eq=False):
     timeout: float | None
     max_concurrency: int | None
     injected: tuple[type, ...]
+    at_once: bool
     bind: Bind
     encode: Encode
     pack: Encode

@@ -64,11 +64,13 @@ class WorkerThreads:
     def submit(self, job: Callable[[], None]) -> None:
         """Run a job in a thread of the pool, begun in the order of submission; it must not raise. On the loop only."""
         self._jobs.append(job)
-        with self._lock:
-            # Inside the lock a thread that is about to sleep has either seen the job or counts as asleep.
-            if self._awake <= self._waiting + self._stuck:
-                self._wake(1)
-                return
+        # A thread that goes to sleep, or to wait, says so before it looks at the jobs for the last time: either it sees
+        # this one, or it does not count here.
+        if self._awake <= self._waiting + self._stuck:
+            with self._lock:
+                if self._awake <= self._waiting + self._stuck:
+                    self._wake(1)
+                    return
         if self._watch is None:
             self._more = 1
             self._begun_before = self._begun
@@ -83,6 +85,10 @@ class WorkerThreads:
             for job in jobs:
                 (stale if is_stale(job) else self._jobs).append(job)
         return stale
+
+    @property
+    def _most(self) -> int:
+        return self._limit + min(self._waiting, _MOST_WAITING)
 
     @contextmanager
     def waiting(self) -> Generator[None]:
@@ -119,7 +125,7 @@ class WorkerThreads:
         self._watch = self._loop.call_later(_PATIENCE, self._look)
 
     def _wake(self, count: int) -> None:
-        count = min(count, len(self._jobs), self._limit + min(self._waiting, _MOST_WAITING) - self._awake)
+        count = min(count, len(self._jobs), self._most - self._awake)
         for _ in range(count):
             if self._threads == self._awake:
                 self._threads += 1
@@ -130,35 +136,47 @@ class WorkerThreads:
 
     def _work(self) -> None:
         while self._calls.get():
-            while (job := self._take()) is not None:
-                if job is _end:
-                    return
-                epoch = self._epoch
-                job()
-                # Not keeping the job alive while waiting for the next one frees what it holds.
-                del job
-                if epoch != self._epoch:
-                    self._come_free()
+            if self._take_all():
+                return
 
-    def _take(self) -> Callable[[], None] | None:
-        """The next job; None to sleep, `_end` to end."""
-        with self._lock:
-            # Those that stood in for others make room when these work again.
-            if self._jobs and self._awake <= self._limit + min(self._waiting, _MOST_WAITING):
-                self._begun += 1
-                return self._jobs.popleft()
-            self._awake -= 1
-            if self._threads <= self._limit:
-                return None
-            # In the same breath: whoever counts the threads that sleep must not count on one that is about to end.
-            self._threads -= 1
-            return _end
+    def _take_all(self) -> bool:
+        """Run job after job until the thread should sleep, or with True end."""
+        take = self._jobs.popleft
+        while True:
+            # Nothing here waits for the lock, which costs as much as a small job: where there are too many threads, or
+            # may be, or no jobs, `_rest` looks again.
+            try:
+                job = take() if self._awake <= self._limit + self._waiting else None
+            except IndexError:
+                job = None
+            if job is None:
+                with self._lock:
+                    ends = self._rest()
+                if ends is not None:
+                    return ends
+                continue
+            epoch = self._epoch
+            self._begun += 1
+            job()
+            # Not keeping the job alive while looking for the next one frees what it holds.
+            del job
+            if epoch != self._epoch:
+                self._come_free()
+
+    def _rest(self) -> bool | None:
+        """Let a thread sleep, or with True end, unless there is work for it."""
+        self._awake -= 1
+        # Those that stood in for others make room when these work again.
+        if self._jobs and self._awake < self._most:
+            self._awake += 1
+            return None
+        if self._threads <= self._limit:
+            return False
+        # In the same breath: whoever counts the threads that sleep must not count on one that is about to end.
+        self._threads -= 1
+        return True
 
     def _come_free(self) -> None:
         # A little too much or too little costs a wake-up or half a millisecond, and the next look counts anew.
         with self._lock:
             self._stuck = max(self._stuck - 1, 0)
-
-
-def _end() -> None:
-    """Stands for a job where there is no more use for the thread."""

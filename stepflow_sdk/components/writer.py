@@ -42,7 +42,7 @@ def make_writer(kind: Kind, annotation: Any) -> Write:
     if isinstance(bare(kind), Anything):
         return _any_writer(exactly)
     if annotation in _OF_ANYTHING:
-        return _outer_writer(exactly, _any_writer(exactly), dict if "object" in kind.takes() else list)
+        return _any_writer(exactly, dict if "object" in kind.takes() else list)
     parts = list(reachable(kind))
     if not all(part.exact and part.pure for part in parts):
         return exactly
@@ -66,8 +66,11 @@ def _text_writer(exactly: Write) -> Write:
     return write
 
 
-def _any_writer(exactly: Write) -> Write:
+def _any_writer(exactly: Write, outer: type | None = None) -> Write:
+    # Where there is an outer type nothing but that can be wrong.
     def write(output: Any) -> bytes:
+        if outer is not None and type(output) is not outer:
+            return exactly(output)
         try:
             encoded = _encode(output)
             # A Raw is copied as it is, and integers beyond 64 bits, which MessagePack has not, are written.
@@ -84,14 +87,6 @@ def _any_writer(exactly: Write) -> Write:
         ):
             return exactly(output)
         return encoded
-
-    return write
-
-
-def _outer_writer(exactly: Write, write_any: Write, outer: type) -> Write:
-    # Only the outermost type can be wrong.
-    def write(output: Any) -> bytes:
-        return write_any(output) if type(output) is outer else exactly(output)
 
     return write
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from stepflow_sdk.errors import InvalidRequest, ParseError, WireError
-from stepflow_sdk.packed import Encoded
+from stepflow_sdk.packed import Encoded, Packed
 from stepflow_sdk.protocol.messages import ComponentExecuteParams
 
 __all__ = ["JSON", "Codec", "Envelope", "Unreadable", "encode", "encode_error", "read_envelope", "recover_id"]
@@ -48,6 +48,7 @@ class Codec(NamedTuple):
         read_envelope: Takes any frame apart; see the function of that name.
         recover_id: Finds the id of a message that could not be read, or None.
         encode: Encodes a message.
+        executed: Encodes the answer to a request to execute a component, of its id and the encoded output.
         success: Makes the answer to a request, of its id and its result.
         failure: Makes the answer that is an error; the id is None where it could not be told.
         call: Makes a request, of its id, method and params.
@@ -59,6 +60,7 @@ class Codec(NamedTuple):
     read_envelope: Callable[[bytes | bytearray], Envelope | list[Raw] | None]
     recover_id: Callable[[bytes | bytearray], int | str | None]
     encode: Callable[[Any], bytes]
+    executed: Callable[[int | str, bytes | Packed], bytes]
     success: Callable[[int | str, Any], Struct]
     failure: Callable[[int | str | None, Any], Struct]
     call: Callable[[str, str, Any], Struct]
@@ -197,12 +199,19 @@ def recover_id(frame: bytes | bytearray) -> int | str | None:
         return None
 
 
+def _executed(id: int | str, output: bytes | Packed) -> bytes:
+    if isinstance(output, Packed):
+        output = output.to_json()
+    return b'{"jsonrpc":"2.0","id":%b,"result":{"output":%b}}' % (encode(id), output)
+
+
 JSON = Codec(
     is_text=True,
     read_execute=cast("Callable[[bytes | bytearray], OnePass]", msgspec.json.Decoder(_Execute).decode),
     read_envelope=read_envelope,
     recover_id=recover_id,
     encode=encode,
+    executed=_executed,
     success=_Success,
     failure=_Failure,
     call=_Call,

@@ -114,7 +114,7 @@ class ComponentInferSchemaResult(Struct, omit_defaults=True):
     output_schema: Schema | None = None
 
 
-class ComponentExecuteParams(Struct):
+class ComponentExecuteParams(Struct, gc=False):
     """``components/execute``; ``attempt`` counts from 1."""
 
     component: Component

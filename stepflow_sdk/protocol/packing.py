@@ -191,6 +191,10 @@ def _as_text(json: bytes | Raw) -> Raw:
     return Raw(head + bytes(json))
 
 
+def _executed(id: int | str, output: bytes | Packed) -> bytes:
+    return _pack(_success(id, ComponentExecuteResult(output if isinstance(output, Packed) else Raw(output))))
+
+
 def _success(id: int | str, result: Any) -> _Success:
     return _Success(id, _part(result))
 
@@ -213,6 +217,7 @@ PACKED = Codec(
     read_envelope=_read_envelope,
     recover_id=_recover_id,
     encode=_pack,
+    executed=_executed,
     success=_success,
     failure=_failure,
     call=_call,

@@ -25,6 +25,7 @@ from stepflow_sdk.packed import Encoded, Packed
 from stepflow_sdk.protocol import codec
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.failures import error_of, exception_of
+from stepflow_sdk.protocol.messages import ComponentExecuteParams
 from stepflow_sdk.protocol.methods import EXECUTE, Method
 from stepflow_sdk.protocol.packing import decode_message
 from stepflow_sdk.protocol.values import Error
@@ -47,22 +48,22 @@ class _Batch:
         self.replies: list[bytes] = []
 
 
-class Request(Struct, eq=False):
+class Request(Struct, eq=False, gc=False):
     """A request of the other end: answer it with `Peer.reply` or `Peer.fail`, once.
 
     Attributes:
         id: As it came, integer or string.
+        decoded: The params of ``components/execute``, where reading the message gave them; ``params`` is empty then.
         method: The method's name, known or not.
         params: Still encoded; ``{}`` when there were none.
-        decoded: The params in the type of the method, where reading the message gave them; ``params`` is empty then.
         batch: The JSON-RPC batch that its reply belongs to; the peer's own.
         answered: Whether it has been.
     """
 
     id: int | str
-    method: str
-    params: Encoded
-    decoded: Struct | None = None
+    decoded: ComponentExecuteParams | None = None
+    method: str = _EXECUTE
+    params: Encoded = _DECODED
     batch: _Batch | None = None
     answered: bool = False
 
@@ -145,6 +146,7 @@ class Peer:
         self._read_execute = encoding.read_execute
         self._encode = encoding.encode
         self._success = encoding.success
+        self._executed = encoding.executed
 
     @property
     def in_flight(self) -> int:
@@ -163,17 +165,6 @@ class Peer:
 
         Never raises, whatever the bytes are.
         """
-        # An end that asks nothing is asked, and nearly always to execute a component.
-        if not self._calls and self._in_flight < self._max_in_flight:
-            try:
-                if self._is_text and not frame.isascii():
-                    frame.decode("utf-8")
-                execute = self._read_execute(frame)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                pass
-            else:
-                self._in_flight += 1
-                return (Request(execute.id, _EXECUTE, _DECODED, execute.params),)
         try:
             envelope = self._codec.read_envelope(frame)
         except codec.Unreadable as unreadable:
@@ -181,6 +172,24 @@ class Peer:
         if isinstance(envelope, codec.Envelope):
             return _some(self._sort(envelope, None))
         return self._receive_batch(envelope) if envelope is not None else ()
+
+    def receive_execute(self, frame: bytes | bytearray) -> Request | None:
+        """Take a frame that asks to execute a component, and is perfect, in one go; `receive` takes all others.
+
+        Returns:
+            None where ``receive`` has to look.
+        """
+        # An end that asks nothing is asked, and nearly always for this.
+        if self._calls or self._in_flight >= self._max_in_flight:
+            return None
+        try:
+            if self._is_text and not frame.isascii():
+                frame.decode("utf-8")
+            execute = self._read_execute(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        self._in_flight += 1
+        return Request(execute.id, execute.params)
 
     def refuse(self, start: bytes | bytearray, error: WireError) -> Sequence[Event]:
         """Answer a message of which the transport read only the start, because it is too long."""
@@ -228,7 +237,7 @@ class Peer:
         self._in_flight += 1
         if batch is not None:
             batch.missing += 1
-        return Request(id, method, params, None, batch)
+        return Request(id, None, method, params, batch)
 
     def _sort_answer(self, envelope: codec.Envelope, batch: _Batch | None) -> Event | None:
         id = envelope.id
@@ -262,14 +271,21 @@ class Peer:
             frame = self._encode(self._success(request.id, result))
         except Exception as error:
             return self.fail(request, InternalError(f"the result could not be encoded: {type(error).__name__}"))
+        return self._answer(request, frame)
+
+    def reply_output(self, request: Request, output: bytes | Packed) -> None:
+        """Answer a request to execute a component with its output, JSON or `Packed`; see `reply`."""
+        if request.answered:
+            return
+        frame = self._executed(request.id, output)
         if request.batch is not None or self._closed:
-            return self._answer(request, frame)
+            self._answer(request, frame)
+            return
         # The way of nearly all replies, and the same as that of `_answer`.
         request.answered = True
         self._in_flight -= 1
         self._out.append(frame)
         self.out_bytes += len(frame)
-        return True
 
     def fail(self, request: Request, error: BaseException) -> bool:
         """Answer a request with an error; see `reply`."""

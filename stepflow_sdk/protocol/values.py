@@ -82,7 +82,7 @@ class BlobType(Enum):
     data = "data"
 
 
-class ObservabilityContext(Struct, frozen=True, omit_defaults=True):
+class ObservabilityContext(Struct, frozen=True, omit_defaults=True, gc=False):
     """Which trace, run, flow and step a message belongs to; every field may be absent."""
 
     trace_id: str | None = None

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from stepflow_sdk.errors import InternalError, RequestTimeout, ResourceUnavailable, WireError
+from stepflow_sdk.packed import Packed
 from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification, Peer, Request
 from stepflow_sdk.protocol.packing import ENCODING, PACKED
 from stepflow_sdk.transports.deadlines import Deadlines
@@ -92,14 +93,25 @@ class Connection:
     def receive(self, frames: list[bytes | bytearray]) -> None:
         """Take the frames of one read; what is answered at once leaves in one write."""
         self._reading = True
-        receive = self.peer.receive
+        peer = self.peer
+        serve = self._handler.request
         try:
             for frame in frames:
-                for event in receive(frame):
-                    self._handle(event)
+                request = peer.receive_execute(frame)
+                if request is None:
+                    for event in peer.receive(frame):
+                        self._handle(event)
+                else:
+                    try:
+                        serve(self, request)
+                    except Exception as error:
+                        self._failed(request, error)
+                if peer.out_bytes > HIGH_WATER:
+                    self._look_for_congestion()
         finally:
             self._reading = False
-            self.flush()
+            if peer.out_bytes:
+                self.flush()
 
     def refuse(self, start: bytes | bytearray, error: WireError) -> None:
         """Answer a message that is too long to be read, of which ``start`` is the beginning."""
@@ -143,25 +155,34 @@ class Connection:
         self._on_close = None
 
     def _handle(self, event: Request | Notification | Answer | Complaint) -> None:
-        match event:
-            case Request():
-                try:
-                    self._handler.request(self, event)
-                except Exception as error:  # a bug of ours must not cost the request its answer
-                    _log.exception("the handler of %s failed", event.method)
-                    self.fail(event, InternalError(f"{event.method}: {type(error).__name__}"))
-            case Notification():
-                self._handler.notification(self, event)
-            case Answer():
-                self._tell(event.call, event.result, event.error)
-            case Complaint():
-                _log.warning("the other end could not read a message: %s", event.error)
+        if isinstance(event, Request):
+            try:
+                self._handler.request(self, event)
+            except Exception as error:
+                self._failed(event, error)
+        elif isinstance(event, Answer):
+            self._tell(event.call, event.result, event.error)
+        elif isinstance(event, Notification):
+            self._handler.notification(self, event)
+        else:
+            _log.warning("the other end could not read a message: %s", event.error)
+
+    def _failed(self, request: Request, error: Exception) -> None:
+        # A bug of ours must not cost the request its answer.
+        _log.error("the handler of %s failed", request.method, exc_info=error)
+        self.fail(request, InternalError(f"{request.method}: {type(error).__name__}"))
 
     # ---- for the handler and for callers ----------------------------------------------------------------------
 
     def reply(self, request: Request, result: Any) -> None:
         """Answer a request with its result; ignored when it is answered already."""
-        if self.peer.reply(request, result) and not (self._reading and self.peer.out_bytes <= HIGH_WATER):
+        if self.peer.reply(request, result):
+            self._flush_soon()
+
+    def reply_output(self, request: Request, output: bytes | Packed) -> None:
+        """Answer a request to execute a component with its encoded output; ignored when it is answered already."""
+        self.peer.reply_output(request, output)
+        if not self._reading:
             self._flush_soon()
 
     def fail(self, request: Request, error: BaseException) -> None:

@@ -6,11 +6,12 @@ highest first, and the rest.
 
 import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 __all__ = [
     "DEFAULT_MAX_MESSAGE_BYTES",
     "FrameSplitter",
+    "Frames",
     "LineSplitter",
     "TooLong",
     "is_message",
@@ -56,11 +57,11 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes | bytearray | TooLong]:
         """Return the lines that end in this chunk, without their newlines."""
-        if data[-1:] == b"\n" and not self._buffer and not self._skipping and len(data) <= self._max_bytes:
+        if not self._buffer and not self._skipping and data.endswith(b"\n") and len(data) <= self._max_bytes:
             # Whole lines, as nearly always.
-            whole: list[bytes | bytearray | TooLong] = [*data.split(b"\n")]
+            whole = data.split(b"\n")
             whole.pop()
-            return whole
+            return cast("Frames", whole)
         first, *rest = data.split(b"\n")
         lines: list[bytes | bytearray | TooLong] = []
         self._add(first, lines)
@@ -193,8 +194,9 @@ def is_message(frame: bytes | bytearray) -> bool:
 def join_frames(frames: list[bytes]) -> bytes:
     """Return frames as the bytes of one write: JSON, each a line, or packed frames."""
     # A map in MessagePack, and nothing in JSON, begins with a byte above 127. All frames of a write are of one kind.
-    if frames[0][0] < 0x80:
-        return join_lines(frames)
+    first = frames[0]
+    if first[0] < 0x80:
+        return first + b"\n" if len(frames) == 1 and 0x0A not in first else join_lines(frames)
     return b"".join([part for frame in frames for part in (_HEAD.pack(_MARK[0], len(frame)), frame)])
 
 
@@ -203,8 +205,6 @@ def join_lines(frames: list[bytes]) -> bytes:
 
     A newline inside a frame can only be white space between tokens, for JSON strings escape it; it becomes a blank.
     """
-    if len(frames) == 1 and 0x0A not in frames[0]:
-        return frames[0] + b"\n"
     data = b"\n".join(frames) + b"\n"
     if data.count(b"\n") != len(frames):
         data = b"\n".join([frame.replace(b"\n", b" ") for frame in frames]) + b"\n"

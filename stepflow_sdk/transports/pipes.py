@@ -88,16 +88,13 @@ def _can_be_polled(descriptor: int) -> bool:
 
 class _PolledReader(asyncio.Protocol):
     def __init__(self, received: Callable[[bytes], None], ended: Callable[[], None]) -> None:
-        self._received = received
+        self.data_received = received  # type: ignore[assignment]  # one call less for each read
         self._ended = ended
         self._transport: asyncio.ReadTransport | None = None
         self._over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # connect_read_pipe makes no other kind
-
-    def data_received(self, data: bytes) -> None:
-        self._received(data)
 
     def eof_received(self) -> bool | None:
         self._end()
@@ -131,11 +128,13 @@ class _PolledWriter(asyncio.BaseProtocol):
         self._gone = asyncio.Event()
         self._finishing = False
         self._transport: asyncio.WriteTransport | None = None
+        self.write: Callable[[bytes], None] = _ignore
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # connect_write_pipe makes no other kind
         if self._transport is not None:
             self._transport.set_write_buffer_limits(high=HIGH_WATER)
+            self.write = self._transport.write
 
     def pause_writing(self) -> None:
         self._pause()
@@ -144,22 +143,24 @@ class _PolledWriter(asyncio.BaseProtocol):
         self._resume()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio's signature)
+        self.write = _ignore
         self._gone.set()
         if not self._finishing:
             self._lost()
 
-    def write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
-
     async def finish(self, timeout: float) -> None:
         self._finishing = True
+        self.write = _ignore
         if self._transport is None:
             return
         self._transport.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._gone.wait()
+
+
+def _ignore(_: bytes) -> None:
+    """Takes the place of writing where nobody reads."""
 
 
 class _ThreadReader:

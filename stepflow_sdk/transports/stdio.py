@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stepflow_sdk.errors import InvalidRequest
 from stepflow_sdk.transports.connection import Connection, Handler
-from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, FrameSplitter, TooLong, join_frames
+from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, Frames, FrameSplitter, TooLong, join_frames
 from stepflow_sdk.transports.pipes import Reader, Writer, open_reader, open_writer
 
 __all__ = ["StdioTransport", "WireDescriptors", "take_wire"]
@@ -110,12 +110,13 @@ class StdioTransport:
             await self._writer.finish(timeout)
 
     def _received(self, data: bytes) -> None:
-        self._take(self._frames.feed(data))
-
-    def _take(self, lines: list[bytes | bytearray | TooLong]) -> None:
-        if TooLong not in map(type, lines):
+        lines = self._frames.feed(data)
+        if TooLong in map(type, lines):
+            self._take_each(lines)
+        else:
             self.connection.receive(lines)  # type: ignore[arg-type]  # just seen: there is no TooLong among them
-            return
+
+    def _take_each(self, lines: Frames) -> None:
         for line in lines:
             if isinstance(line, TooLong):
                 limit = {"limit": self._max_message_bytes}
@@ -125,7 +126,7 @@ class StdioTransport:
                 self.connection.receive([line])
 
     def _input_ended(self) -> None:
-        self._take(self._frames.finish())
+        self._take_each(self._frames.finish())
         self.connection.end_input("the runtime closed the connection")
         self._ended()
 
@@ -135,8 +136,9 @@ class StdioTransport:
         self._ended()
 
     def _send(self, frames: list[bytes]) -> None:
-        if self._writer is not None:
-            self._writer.write(join_frames(frames))
+        writer = self._writer
+        if writer is not None:
+            writer.write(join_frames(frames))
 
     def _pause(self) -> None:
         self.connection.writer_full(True)

@@ -160,7 +160,7 @@ async def test_a_server_that_stops_is_alive_and_not_ready() -> None:
     async with server.service() as service:
         ready = await request(server, "/ready", method="GET")
         assert (ready.status, ready.json) == (200, {"status": "ready"})
-        service.draining = True
+        service.drain()
         stopping = await request(server, "/ready", method="GET")
         assert (stopping.status, stopping.json) == (503, {"status": "stopping"})
         assert (await request(server, "/health", method="GET")).status == 200
