@@ -47,6 +47,18 @@ async def local() -> AsyncGenerator[LocalRuntime, None]:
 
 
 @pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(path)]
+    if sys.platform != "linux" or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no small file system can be mounted here")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.fixture
 def memory_folder() -> Iterator[Path]:
     """A folder where no disk is waited for, as far as there is one."""
     with folder_in_memory() as folder:

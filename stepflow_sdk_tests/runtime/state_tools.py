@@ -1,10 +1,10 @@
 """What tests of state files share."""
 
+import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,21 @@ def crash_image(path: Path, name: str = "crashed.db") -> Path:
     return image
 
 
-@contextmanager
+@contextlib.contextmanager
 def folder_in_memory() -> Iterator[Path]:
     """A folder where no disk is waited for, as far as there is one."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield Path(folder)
+
+
+def fill(folder: Path) -> Path:
+    """Leave no room on a disk; returns the file that takes it."""
+    ballast = folder / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
+        while stream.write(b"x" * 4096):
+            pass
+    return ballast
 
 
 def chain(length: int, component: str = "/work") -> dict[str, Any]:

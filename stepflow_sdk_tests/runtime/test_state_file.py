@@ -21,7 +21,7 @@ from stepflow_sdk.runtime.stores.options import Retention
 from stepflow_sdk.runtime.stores.recovery import recover_file
 from stepflow_sdk.runtime.stores.sqlite import SqliteState
 from stepflow_sdk_tests.runtime.scripted import Scripted
-from stepflow_sdk_tests.runtime.state_tools import chain, crash_image, submit
+from stepflow_sdk_tests.runtime.state_tools import chain, crash_image, fill, submit
 
 HOLD = """
 import asyncio, sys
@@ -368,38 +368,11 @@ async def test_a_run_that_cannot_be_resumed_does_not_hold_up_the_others(tmp_path
 # ---- full disks -------------------------------------------------------------------------------------------------
 
 
-def _mounted(path: Path) -> bool:
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(path)]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Any:
-    """A file system of one megabyte."""
-    path = tmp_path / "disk"
-    if sys.platform != "linux" or not _mounted(path):
-        pytest.skip("no small file system can be mounted here")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
-
-
-async def _fill(disk: Path) -> Path:
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as stream:
-        try:
-            while stream.write(b"x" * 4096):
-                pass
-        except OSError:
-            pass
-    return ballast
-
-
 @pytest.mark.promise("D5")
 async def test_a_full_disk_refuses_new_runs_and_is_used_again_when_there_is_space(small_disk: Path) -> None:
     state = await SqliteState.open(small_disk / "state.db")
     await state.runs.create(RunRecord("first", "f", None, None, 0.0), ["x" * 1000])
-    ballast = await _fill(small_disk)
+    ballast = fill(small_disk)
     for n in range(3):
         with pytest.raises(ResourceUnavailable, match="full"):
             await state.runs.create(RunRecord(f"refused-{n}", "f", None, None, 0.0), ["x" * 100_000])
@@ -428,7 +401,7 @@ async def test_a_run_goes_on_by_itself_when_there_is_space_again(small_disk: Pat
     async with LocalRuntime(Scripted(work=work), state=StateOptions(small_disk / "state.db")) as runtime:
         run_id = await submit(runtime, chain(2), "begin")
         await blocked.wait()
-        ballast = await _fill(small_disk)
+        ballast = fill(small_disk)
         go_on.set()
         # Reading goes on, and new runs are refused, while the result waits for space.
         with anyio.fail_after(30):
@@ -469,7 +442,7 @@ async def test_a_run_that_cannot_be_written_is_interrupted_and_resumed_later(sma
 
             tasks.start_soon(run)
             await blocked.wait()
-            ballast = await _fill(small_disk)
+            ballast = fill(small_disk)
             go_on.set()
         assert [run.status for run in await runtime.engine.runs.find(RunQuery())] == ["running"]
         ballast.unlink()

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote
 
 from stepflow_sdk.errors import CorruptState, StateError
@@ -15,13 +15,33 @@ __all__ = ["Synchronous", "connect", "connect_to_write", "flush_folder", "unusab
 
 Synchronous = Literal["full", "normal"]
 
+# For so long somebody else may have the file locked before that is an error.
+_BUSY_SECONDS: Final = 5.0
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open a database that is there, for any thread; ``mode`` is ``ro`` or ``rw``. Transactions are the caller's."""
+
+def connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    """Open a database that is there, for any thread. Transactions are the caller's."""
     name = quote(str(path.absolute()))
+    # Where nobody can write, not even the index of a log, none is needed.
+    fixed = "&immutable=1" if mode == "ro" and _cannot_change(path) else ""
     return sqlite3.connect(
-        f"file:{name}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+        f"file:{name}?mode={mode}{fixed}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=_BUSY_SECONDS,
     )
+
+
+def _cannot_change(path: Path) -> bool:
+    """Whether a file is on a file system that is mounted for reading, and all of it is in the file itself."""
+    if sys.platform == "win32":
+        return False
+    try:
+        read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+    return read_only and not path.with_name(f"{path.name}-wal").exists()
 
 
 def connect_to_write(path: Path, synchronous: Synchronous = "full") -> sqlite3.Connection:
@@ -62,7 +82,15 @@ def unusable_file(path: Path, error: Exception) -> StateError:
     """The error to raise for what SQLite says when a file is opened."""
     if is_corrupt(error):
         return CorruptState(f"{path}: is damaged ({error}); nothing is written to it, see `stepflow-sdk recover`")
-    # Whoever only reads needs the shared memory of the log, too.
     name: str = getattr(error, "sqlite_errorname", "")
-    hint = "; SQLite needs a directory that it can write to" if name.startswith("SQLITE_CANTOPEN") else ""
+    hint = next((hint for start, hint in _HINTS.items() if name.startswith(start)), "")
     return StateError(f"{path}: cannot be used: {error}{hint}")
+
+
+_HINTS: Final = {
+    # Whoever only reads needs the index of the log, too.
+    "SQLITE_CANTOPEN": "; SQLite needs a directory that it can write to",
+    "SQLITE_BUSY": ": by another program than a runtime; end it, or wait for it",
+    "SQLITE_IOERR_SHM": "; is the disk full?",
+    "SQLITE_IOERR_WRITE": "; is the disk full?",
+}

@@ -1,5 +1,6 @@
 """The lock of a state file: one process writes it, and the next one is told which."""
 
+import contextlib
 import os
 import socket
 import sys
@@ -84,8 +85,10 @@ class FileLock:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, msgspec.json.encode(self.holder))
+        # Who has it is a courtesy to others: it is locked, also where the disk has no room for a name.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, msgspec.json.encode(self.holder))
         return True
 
     def _known_holder(self) -> str:

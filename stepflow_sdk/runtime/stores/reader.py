@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 
 from stepflow_sdk.runtime.stores.failures import SqliteError, failure_of
+from stepflow_sdk.runtime.stores.places import Place
 
 __all__ = ["StateReader"]
 
@@ -19,10 +20,12 @@ class StateReader:
 
     Args:
         connection: The file, for reading, of which any thread may make use.
+        place: Where the file is.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, place: Place) -> None:
         self._connection = connection
+        self._place = place
         self._lock = anyio.Lock()
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -30,6 +33,7 @@ class StateReader:
 
         Raises:
             CorruptState: The file is damaged.
+            StateError: It is gone.
             ResourceUnavailable: It cannot be read.
         """
         async with self._lock:
@@ -40,6 +44,7 @@ class StateReader:
             self._connection.execute("BEGIN")
             return work(self._connection)
         except SqliteError as error:
+            self._place.check()
             raise failure_of(error, "read") from None
         finally:
             if self._connection.in_transaction:

@@ -13,6 +13,7 @@ from stepflow_sdk.errors import StepflowError
 from stepflow_sdk.runtime.stores.locks import FileLock
 from stepflow_sdk.runtime.stores.opening import open_for_reading, open_for_writing, prepare_file
 from stepflow_sdk.runtime.stores.options import Retention, StateOptions
+from stepflow_sdk.runtime.stores.places import Place
 from stepflow_sdk.runtime.stores.reader import StateReader
 from stepflow_sdk.runtime.stores.retention import prune
 from stepflow_sdk.runtime.stores.sqlite_blobs import SqliteBlobStore
@@ -64,8 +65,9 @@ class SqliteState:
             lock.release()
             raise
         books = RunBooks()
-        writer = StateWriter(connection, epoch, books, patience=settings.patience)
-        return cls(settings, lock, writer, StateReader(reading), books)
+        place = Place(settings.path)
+        writer = StateWriter(connection, epoch, books, place, patience=settings.patience)
+        return cls(settings, lock, writer, StateReader(reading, place), books)
 
     @property
     def commits(self) -> int:

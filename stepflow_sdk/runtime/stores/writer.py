@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from stepflow_sdk.errors import ResourceUnavailable, StateError, StepflowError
 from stepflow_sdk.runtime.stores.failures import SqliteError, failure_of, is_full
+from stepflow_sdk.runtime.stores.places import Place
 from stepflow_sdk.runtime.stores.rows import ItemRow, StepRow
 
 __all__ = ["Batch", "Bookkeeping", "StateWriter"]
@@ -96,11 +97,18 @@ class StateWriter:
         connection: The file; used in the writer's thread alone from now on.
         epoch: Of our lease: when another process has taken it over, nothing is written any more.
         books: Writes what follows from each batch.
+        place: Where the file is: what is written counts only when it is still there.
         patience: How many seconds a full disk is waited for.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, epoch: int, books: Bookkeeping, *, patience: float = 30.0
+        self,
+        connection: sqlite3.Connection,
+        epoch: int,
+        books: Bookkeeping,
+        place: Place,
+        *,
+        patience: float = 30.0,
     ) -> None:
         self.open = Batch()
         self.commits = 0
@@ -108,11 +116,13 @@ class StateWriter:
         self._connection = connection
         self._epoch = epoch
         self._books = books
+        self._place = place
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._writing: Batch | None = None
         self._due = False
-        self._full = False
+        # Why nothing can be written for now.
+        self._full: str | None = None
         self._closing = threading.Event()
         self._handed: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="stepflow-state", daemon=True)
@@ -135,8 +145,8 @@ class StateWriter:
         """
         if self.broken is not None:
             raise _again(self.broken)
-        if self._full and self._writing is not None:
-            raise ResourceUnavailable("the state file cannot be written: the disk is full")
+        if self._full is not None and self._writing is not None:
+            raise ResourceUnavailable(self._full)
         job = _Job(work)
         batch = self.open
         batch.jobs.append(job)
@@ -156,7 +166,7 @@ class StateWriter:
     @property
     def is_writable(self) -> bool:
         """Whether what comes now is likely to be written."""
-        return self.broken is None and not self._full
+        return self.broken is None and self._full is None
 
     async def vacuum(self, pages: int) -> None:
         """Give the room of so many free pages back to the file system."""
@@ -224,7 +234,7 @@ class StateWriter:
                 self._refuse_jobs(batch, error)
                 if not batch:
                     return  # nothing is left that could wait
-                self._full = True
+                self._full = failure_of(error, "written").message
                 since = time.monotonic() if since is None else since
                 if time.monotonic() - since >= self._patience or self._closing.is_set():
                     batch.error = _told(error)
@@ -232,7 +242,7 @@ class StateWriter:
                 _log.warning("the state file cannot be written: %s; what has ended waits", error)
                 self._closing.wait(_RETRY_SECONDS)
             else:
-                self._full = False
+                self._full = None
                 return
 
     def _transact(self, batch: Batch) -> None:
@@ -252,6 +262,7 @@ class StateWriter:
         if batch.pages:
             connection.execute(f"PRAGMA incremental_vacuum({batch.pages:d})").fetchall()
         connection.execute("COMMIT")
+        self._place.check()
         self.commits += 1
         self._books.settle(kept=True)
 
