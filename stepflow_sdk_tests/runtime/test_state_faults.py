@@ -1,6 +1,7 @@
 """State files whose disk, lock, folder or log fails them: a clear error, and on again when the cause is gone."""
 
 import os
+import random
 import shutil
 import sqlite3
 import sys
@@ -269,3 +270,26 @@ async def test_an_older_copy_with_the_log_of_a_newer_file_is_told_or_says_the_tr
     with pytest.raises(CorruptState, match="is damaged"):
         await _names(image)
     assert image.read_bytes() == older
+
+
+@pytest.mark.promise("D6")
+async def test_a_damaged_log_ends_where_the_damage_is(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    names = [f"run-{n}" for n in range(10)]
+    state = await SqliteState.open(path)
+    for name in names:
+        await state.runs.create(_record(name), ["x" * 3000])
+    image = crash_image(path)
+    await state.close()
+    log = image.with_name(f"{image.name}-wal")
+    whole, content = log.read_bytes(), image.read_bytes()
+    chance = random.Random(1)
+    found: list[int] = []
+    for _ in range(40):
+        place = chance.randrange(len(whole) - 4)
+        log.write_bytes(whole[:place] + chance.randbytes(4) + whole[place + 4 :])
+        image.write_bytes(content)
+        known = (await _names(image))[::-1]
+        assert known == names[: len(known)]
+        found.append(len(known))
+    assert len(set(found)) > 5
