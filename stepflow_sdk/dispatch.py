@@ -111,6 +111,15 @@ class Dispatcher:
         if self._service.monitor is not None:
             self._service.monitor.other(request.method, error, connection.peer.error_codes)
 
+    @property
+    def refused(self) -> Callable[[str, WireError], None] | None:
+        """See `Peer.on_refusal`; None where nothing is counted."""
+        return None if self._service.monitor is None else self._count_refusal
+
+    def _count_refusal(self, method: str, error: WireError) -> None:
+        if self._service.monitor is not None:
+            self._service.monitor.other(method, error, self._profile.error_codes)
+
     def notification(self, connection: Connection, notification: Notification) -> None:
         """Take note of ``initialized``, after which the encoding is the one that was agreed on."""
         if notification.method in methods.NOTIFICATIONS:

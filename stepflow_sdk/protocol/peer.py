@@ -7,7 +7,7 @@ memory twin and the fuzzers all drive the same object.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -124,7 +124,10 @@ class Peer:
     Attributes:
         error_codes: The codes of the dialect that the other end turned out to speak.
         out_bytes: How many bytes must leave and have not been taken.
+        on_refusal: Told the method, where it is known, and the error of each message that is answered here.
     """
+
+    on_refusal: Callable[[str, WireError], None] | None = None
 
     def __init__(self, *, max_in_flight: int = 10_000) -> None:
         self.error_codes: ErrorCodes = protocol_codes
@@ -233,7 +236,7 @@ class Peer:
             return self._refuse(None, InvalidRequest('"id" must be a string or an integer'), batch)
         if self._in_flight >= self._max_in_flight:
             limit = {"limit": self._max_in_flight}
-            return self._refuse(id, ResourceUnavailable("too many requests in flight", data=limit), batch)
+            return self._refuse(id, ResourceUnavailable("too many requests in flight", data=limit), batch, method)
         self._in_flight += 1
         if batch is not None:
             batch.missing += 1
@@ -347,8 +350,10 @@ class Peer:
             self._complete(batch)
         return True
 
-    def _refuse(self, id: int | str | None, error: WireError, batch: _Batch | None) -> Event | None:
+    def _refuse(self, id: int | str | None, error: WireError, batch: _Batch | None, method: str = "") -> Event | None:
         if not self._closed:
+            if self.on_refusal is not None:
+                self.on_refusal(method, error)
             frame = self._encode(self._codec.failure(id, error_of(error, self.error_codes)))
             if batch is None:
                 self._push(frame)

@@ -38,6 +38,8 @@ class Handler(Protocol):
     def closed(self, connection: "Connection") -> None:
         """Learn that the connection is over: no request on it can be answered any more."""
 
+    # A handler may have a method `refused`, too: see `Peer.on_refusal`.
+
 
 class Connection:
     """One conversation with the other end.
@@ -67,6 +69,10 @@ class Connection:
         expect_packed: Callable[[], None] | None = None,
     ) -> None:
         self.peer = Peer(max_in_flight=max_in_flight)
+        # Most handlers do not want to know.
+        refused = getattr(handler, "refused", None)
+        if refused is not None:
+            self.peer.on_refusal = refused
         self._handler = handler
         self._send = send
         self._on_close = on_close

@@ -42,6 +42,25 @@ def test_on_stdio_the_metrics_are_logged_at_the_end() -> None:
         assert not any("_bucket" in message for message in messages)
 
 
+def test_on_stdio_what_is_refused_before_it_is_a_request_is_counted_too() -> None:
+    with serving("careless", "--metrics", "--log-format", "json") as wire:
+        for line in (
+            b"{",
+            b'{"jsonrpc": "2.0", "id": null, "method": "components/list"}',
+            b'{"jsonrpc": "1.0", "id": 5, "method": "x"}',
+        ):
+            wire.send_bytes(line + b"\n")
+            wire.receive()
+        wire.end_input()
+        assert wire.wait() == 0
+        messages = [record["message"] for record in records(wire.stderr)]
+    counted = sorted(message for message in messages if message.startswith("stepflow_requests_total"))
+    assert counted[-2:] == [
+        'stepflow_requests_total{method="other",component="",code="-32600"} 2',
+        'stepflow_requests_total{method="other",component="",code="-32700"} 1',
+    ]
+
+
 def test_logs_as_json_are_an_object_on_each_line_with_ids_and_traceback() -> None:
     with serving("careless", "--log-format", "json") as wire:
         wire.execute(1, "/log", {"text": 'a "line"\nand more'}, run_id="run-7", step_id="s")

@@ -189,7 +189,7 @@ async def test_over_http_overload_is_shed_with_a_code_and_a_time_to_wait() -> No
 
 
 async def test_on_one_connection_overload_is_shed_with_the_limit() -> None:
-    server = make_server(max_in_flight=3, threads=1)
+    server = make_server(max_in_flight=3, threads=1, metrics=True)
     stuck = Stuck(server)
     async with server.service() as service, server.open_memory(Silent()) as connection:
         await connection.call(methods.INITIALIZE, methods.INITIALIZE.params(1))
@@ -203,6 +203,8 @@ async def test_on_one_connection_overload_is_shed_with_the_limit() -> None:
         stuck.go.set()
         await asyncio.gather(*running)
         assert stuck.calls == 3
+        assert (await metrics_of(server))[requests_of("", "-32005")] == 20
+        assert (await metrics_of(server))[requests_of("/stuck", "ok")] == 3
 
 
 @pytest.mark.parametrize("component", ["/stuck", "/turn"])
