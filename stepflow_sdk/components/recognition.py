@@ -103,6 +103,8 @@ class Recognizer:
         return self.named(alias, name, full_name, lambda: self.kind(substitute(origin.__value__, values)))
 
     def _check_constraints(self, annotation: Any, constraints: Constraints) -> None:
+        if constraints is NO_CONSTRAINTS:
+            return
         unknown = constraints.asked() - _SORTS.get(get_origin(annotation) or annotation, frozenset())
         if unknown:
             asked = " and ".join(sorted(unknown))
