@@ -57,11 +57,20 @@ class Cuts:
     resumed: int = 0
     wrong: list[str] = field(default_factory=list[str])
 
+    def add(self, other: "Cuts") -> None:
+        """Count others, too."""
+        self.cuts += other.cuts
+        self.fresh += other.fresh
+        self.runs += other.runs
+        self.blobs += other.blobs
+        self.resumed += other.resumed
+        self.wrong += other.wrong
+
     def lines(self) -> list[str]:
         """The counts for people."""
         return [
-            f"power cuts {self.cuts}, of which before there was a file {self.fresh}",
-            f"runs looked for {self.runs}, blobs {self.blobs}, runs finished afterwards {self.resumed}",
+            f"power cuts {self.cuts:,}, before there was a file {self.fresh:,}",
+            f"runs looked at {self.runs:,}, finished afterwards {self.resumed:,}; blobs looked for {self.blobs:,}",
         ]
 
 
