@@ -1,4 +1,5 @@
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,43 @@ async def test_a_link_does_not_lead_out_of_the_working_directory(here: Path, loc
     (here / "real.txt").write_text("mine")
     (here / "inside.txt").symlink_to("real.txt")
     assert (await load(local, "inside.txt"))["data"] == "mine"
+
+
+@POSIX
+@pytest.mark.promise("S9")
+async def test_what_is_put_in_the_place_of_a_directory_meanwhile_does_not_lead_out(
+    here: Path, local: LocalRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "folder").mkdir()
+    (here / "folder" / "secret.txt").write_text("mine")
+    real = os.path.realpath
+    left = 2  # the file is looked up first, and the working directory second
+
+    def swap(path: Any) -> str:
+        nonlocal left
+        found = str(real(path))
+        left -= 1
+        if left == 0:
+            (here / "folder").rename(here / "old")
+            (here / "folder").symlink_to(here.parent / "here-too")
+        return found
+
+    monkeypatch.setattr(os.path, "realpath", swap)
+    with pytest.raises(ComponentError, match="cannot read") as caught:
+        await load(local, "folder/secret.txt")
+    assert left <= 0
+    assert "secret" not in str(caught.value).replace("secret.txt", "")
+
+
+@POSIX
+@pytest.mark.promise("S9")
+async def test_a_file_that_is_no_plain_one_is_not_even_opened(here: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(here / "socket"))
+        async with configured(here, "/dev") as runtime:
+            for path in ("socket", "/dev/null", "/dev/zero", "/dev/tty"):
+                with pytest.raises(ComponentError, match=r"it is not a file|No such"):
+                    await load(runtime, path)
 
 
 async def test_a_refused_file_fails_its_step_as_a_builtin_error(here: Path, local: LocalRuntime) -> None:

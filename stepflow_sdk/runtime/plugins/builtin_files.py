@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,12 @@ from stepflow_sdk.runtime.plugins.plugin import Host
 __all__ = ["FileLoader", "LoadFile", "LoadedFile"]
 
 _FORMATS = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+"""Opened without waiting: a pipe would wait for somebody who writes into it."""
+
+# Who may pass through a directory need not be allowed to list it.
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_WALKS = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 
 
 class LoadFile(Struct):
@@ -56,10 +62,9 @@ class FileLoader:
         named = self._directory / input.path
         form = input.format or _FORMATS.get(named.suffix, "text")
         try:
-            # Links are followed before the place is looked at, and what was looked at is what is read.
+            # Links are followed before the place is looked at, and none on the way to what is read.
             path = Path(os.path.realpath(named))
-            self._require_allowed(path, named)
-            content = _read(path)
+            content = _read(self._root_of(path, named), path)
             data = _parse(content, form, named)
         except (OSError, ValueError) as error:
             said = error.strerror if isinstance(error, OSError) else None
@@ -69,26 +74,43 @@ class FileLoader:
             raise ComponentError(str(error)) from None
         return LoadedFile(data, {"resolved_path": str(path), "size_bytes": len(content), "format": form})
 
-    def _require_allowed(self, path: Path, named: Path) -> None:
-        if any(path.is_relative_to(os.path.realpath(root)) for root in self._roots):
-            return
+    def _root_of(self, path: Path, named: Path) -> Path:
+        for root in self._roots:
+            place = Path(os.path.realpath(root))
+            if path.is_relative_to(place):
+                return place
         raise AccessDenied(
             f"{os.fspath(named)!r} is outside of the working directory {os.path.realpath(self._directory)!r}; "
             "`builtin: {loadFileFrom: […]}` in a configuration lists directories from which files may be read as well"
         )
 
 
-def _read(path: Path) -> bytes:
-    # Opened without waiting: a pipe would wait for somebody who writes into it.
-    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ValueError("it is not a file")
+def _read(root: Path, path: Path) -> bytes:
+    with ExitStack() as opened:
+        name: str | Path = path
+        folder: int | None = None
+        if _WALKS and path != root:
+            # Step by step, so that what is put in the place of a directory meanwhile cannot lead anywhere else.
+            *parts, name = path.relative_to(root).parts
+            folder = os.open(root, _FOLDER)
+            opened.callback(os.close, folder)
+            for part in parts:
+                folder = os.open(part, _FOLDER, dir_fd=folder)
+                opened.callback(os.close, folder)
+        # Looked at before it is opened: to open a device is to use it.
+        _require_file(os.stat(name, dir_fd=folder, follow_symlinks=False) if _WALKS else path.stat())
+        descriptor = os.open(name, _FILE, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
+        _require_file(os.fstat(descriptor))
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"it is larger than {MAX_FILE_BYTES // 1024**2} MiB")
     return content
+
+
+def _require_file(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is not a file")
 
 
 def _parse(content: bytes, form: str, path: Path) -> Any:
