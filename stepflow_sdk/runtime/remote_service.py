@@ -1,5 +1,6 @@
 """The REST API of a service, in the three forms that it has (section 11 of the dialects)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -141,9 +142,9 @@ class RemoteService:
 
 
 def _number(version: str) -> tuple[int, int]:
-    major, _, rest = version.partition(".")
-    minor = rest.partition(".")[0]
-    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
+    # More than digits is a digit to `isdigit`, and any number of them.
+    found = re.match(r"([0-9]{1,6})\.([0-9]{1,6})(?![0-9])", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _state(answer: "RestAnswer", what: str) -> RunState:

@@ -81,12 +81,23 @@ async def resume_runs(
         async with anyio.create_task_group() as tasks:
             async for record in _interrupted(engine, run_ids):
                 await room.acquire()
-                # Nothing may come between the look at what is active and its start.
-                if engine.is_active(record.run_id):
-                    room.release()
-                else:
+                if await _is_left(engine, record.run_id):
                     tasks.start_soon(resume, record)
+                else:
+                    room.release()
     return ended
+
+
+async def _is_left(engine: Engine, run_id: str) -> bool:
+    """Whether a run has not ended and nobody is at it.
+
+    Since it was read, a run of this process may have ended, or been cancelled: what is stored is looked at when it is
+    sure that nobody is at it. Nothing may come between the last look and its start.
+    """
+    if engine.is_active(run_id):
+        return False
+    stored = await engine.runs.get(run_id)
+    return stored is not None and stored.status == "running" and not engine.is_active(run_id)
 
 
 async def _interrupted(engine: Engine, run_ids: Collection[str] | None) -> AsyncIterator[RunRecord]:

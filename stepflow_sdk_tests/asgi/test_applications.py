@@ -242,3 +242,8 @@ def greet(name: str) -> str:
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
+
+
+async def test_a_length_of_thousands_of_digits_is_too_long_and_not_a_failure() -> None:
+    answer = await request(greeter(), body={}, headers={"content-length": "9" * 5000})
+    assert answer.status == 413

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import stepflow_sdk
-from stepflow_sdk import ComponentError
+from stepflow_sdk import ComponentError, ServerStopping
 from stepflow_sdk.protocol.error_codes import range_codes
 from stepflow_sdk.transports.http import HttpPolicy
 
@@ -57,6 +57,8 @@ def thrown(told: str) -> tuple[BaseException, int]:
     """The exception that a row tells of, and its code in the protocol's table."""
     if told == "an exception of its own":
         return ValueError("x"), ComponentError.code
+    if told == "`ServerStopping`, of the server itself":
+        return ServerStopping(), ServerStopping.code
     call = re.fullmatch(r"`(\w+)(\(.*\))?`", told)
     assert call, told
     cls = getattr(stepflow_sdk, call[1])

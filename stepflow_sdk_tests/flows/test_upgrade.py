@@ -286,6 +286,13 @@ def test_what_is_no_flow_is_refused() -> None:
         upgrade_flow({"output": {"$from": {}}})
 
 
+def test_an_old_flow_that_cannot_be_run_is_refused_with_its_findings() -> None:
+    with pytest.raises(InvalidFlow, match=r"there is no step 'b' to refer to") as caught:
+        upgraded(ref("b"), step("a"))
+    (fatal,) = (finding for finding in caught.value.diagnostics if finding["level"] == "fatal")
+    assert fatal["path"] == "$.output.$from.step"
+
+
 @settings(max_examples=200, deadline=None)
 @given(documents())
 def test_every_old_document_becomes_one_of_0_9_that_can_run(document: dict[str, Any]) -> None:

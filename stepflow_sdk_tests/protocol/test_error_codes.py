@@ -16,6 +16,7 @@ from stepflow_sdk.protocol.failures import error_of
         (errors.InvalidInput("x"), -32003, -32003),
         (errors.ComponentNotFound("x"), -32001, -32001),
         (errors.ResourceUnavailable("x"), -32005, -32102),
+        (errors.ServerStopping(), -32005, -32300),
         (errors.RequestTimeout("x"), -32006, -32102),
         (errors.NotFound("x"), -32012, -32005),
         (errors.InvalidValue("x"), -32011, -32004),

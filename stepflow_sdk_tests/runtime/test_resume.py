@@ -302,6 +302,37 @@ async def test_cancelling_the_call_leaves_a_run_to_be_resumed_and_cancelling_the
         assert record.status == "cancelled"
 
 
+@pytest.mark.promise("D2")
+async def test_a_run_of_this_process_that_ends_while_others_are_resumed_is_left_as_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server: StepflowServer[None] = StepflowServer("test")
+    gate = anyio.Event()
+
+    @server.component
+    async def wait() -> int:
+        await gate.wait()
+        return 1
+
+    flow = {"steps": [{"id": "s", "component": "/wait"}], "output": {"$step": "s"}}
+    async with LocalRuntime(server, state=tmp_path / "state.db") as runtime:
+        run_id = await submit(runtime, flow, None)
+        store = runtime.engine.runs
+        read = store.unfinished
+
+        async def read_late(*, after: str | None = None, limit: int = 100) -> Any:
+            found = await read(after=after, limit=limit)
+            gate.set()
+            await runtime.engine.wait(run_id)
+            return found
+
+        monkeypatch.setattr(store, "unfinished", read_late)
+        assert await runtime.resume() == []
+        found = await store.get(run_id)
+        assert found is not None
+        assert found.status == "completed"
+
+
 async def test_only_the_runs_that_are_asked_for_are_resumed(tmp_path: Path) -> None:
     state = tmp_path / "state.db"
     async with LocalRuntime(gate := Gate("s0"), state=state) as runtime:

@@ -15,6 +15,7 @@ _LONG = 200
 """Headers up to so many bytes are remembered: a client sends the same ones again and again."""
 
 _MOST_FIELDS = 100
+_MOST_DIGITS = 100
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -144,7 +145,8 @@ class HttpPolicy:
             # Two lengths are how a second request is smuggled past a proxy (RFC 9112, section 6.1).
             error = InvalidRequest("the body has both a length and a transfer coding")
             raise Refusal(400, error, [(b"connection", b"close")])
-        if length.isdigit() and int(length) > self.max_body_bytes:
+        # Python refuses to read a number of thousands of digits, and that one is too long anyway.
+        if length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > self.max_body_bytes):
             raise self.too_long()
         return content_type if content_type == _JSON else content_type.partition(b";")[0].strip().lower()
 
