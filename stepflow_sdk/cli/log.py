@@ -43,8 +43,9 @@ def _json_formatter() -> logging.Formatter:
 
 @cache
 def _filters() -> tuple[logging.Filter, ...]:
-    """They tell which component, run and step wrote a record: one of a server in this process, or the runtime."""
+    """They tell whose a record is, of a server in this process or of the runtime, and keep secrets out of it."""
     from stepflow_sdk.context.logs import ContextFilter
     from stepflow_sdk.runtime.log_ids import StepFilter
+    from stepflow_sdk.runtime.redaction import SECRET_FILTER
 
-    return StepFilter(), ContextFilter()
+    return StepFilter(), ContextFilter(), SECRET_FILTER

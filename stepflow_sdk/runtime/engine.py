@@ -21,7 +21,7 @@ from stepflow_sdk.runtime.inputs import GivenInputs, InputSource, StoredInputs
 from stepflow_sdk.runtime.items import Plan
 from stepflow_sdk.runtime.overrides import apply_overrides
 from stepflow_sdk.runtime.plans import make_plan
-from stepflow_sdk.runtime.redaction import SECRETS, secrets_of
+from stepflow_sdk.runtime.redaction import SECRETS, holding, secrets_of
 from stepflow_sdk.runtime.runs import RunRecord, RunStore
 from stepflow_sdk.runtime.scheduler import Job, Scheduler
 from stepflow_sdk.runtime.steps import StepCaller
@@ -366,7 +366,7 @@ class Engine:
         status = None
         broken = False
         try:
-            with active.scope:
+            with active.scope, holding(active.secrets):
                 await self._run(scheduler, record)
                 status = "failed" if scheduler.failed or record.failed else "completed"
         except Exception:

@@ -48,6 +48,11 @@ def number(key: int) -> int:
     return key
 
 
+@server.component
+def quote(key: str) -> None:
+    raise ValueError(f"the key {key} is wrong")
+
+
 if __name__ == "__main__":
     server.run()
 '''
@@ -93,7 +98,7 @@ ASK = {"messages": [{"role": "user", "content": "hello"}], "model": "m"}
 FLOWS = [
     *(
         flow(component)
-        for component in ("/use", "/fail", "/crash", "/number", "/broken/x", "/absent/x", "/far/x", "/no")
+        for component in ("/use", "/fail", "/crash", "/number", "/quote", "/broken/x", "/absent/x", "/far/x", "/no")
     ),
     flow("/builtin/openai", ASK),
     flow("/use", {"key": {"$variable": "$.key.inner"}}),
@@ -125,11 +130,12 @@ class Outputs:
         return [f"{where}: {text[:2000]}" for where, text in self.texts.items() if PLANTED in text]
 
 
-def test_a_service_shows_no_secret_whatever_happens(vault: Path) -> None:
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_service_shows_no_secret_whatever_happens(vault: Path, log_format: str) -> None:
     outputs = Outputs()
     state = vault / "runs.db"
     options = ("--config", "vault.yml", "--state", str(state), "--token-env", "TOKEN", "--log-level", "debug")
-    with served(vault, *options) as service:
+    with served(vault, *options, "--metrics", "--slow", "0.001", "--log-format", log_format) as service:
         use_all(service, outputs)
         service.process.terminate()
         service.wait()
@@ -165,6 +171,9 @@ def use_all(service: Served, outputs: Outputs) -> None:
     assert ended == ["completed", *["failed"] * (len(FLOWS) - 2)]
     outputs.add("runs", service.call("GET", "/api/v1/runs", headers=token))
     outputs.add("components", service.call("GET", "/api/v1/components", headers=token))
+    request = urllib.request.Request(f"{service.url}/metrics", headers=token)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as metrics:
+        outputs.add("metrics", metrics.read().decode())
     for variables in ({"key": [PLANTED]}, {"key": PLANTED, "n": "x"}, {"key": None}):
         body = {"flowId": stored["flowId"], "input": [1], "variables": variables}
         outputs.add(f"variables {variables}", service.call("POST", "/api/v1/runs", body, token))
@@ -181,7 +190,7 @@ def readable(state: Path) -> Iterator[tuple[str, str]]:
     connection.close()
 
 
-@pytest.mark.parametrize("number", [0, 3, 6, len(FLOWS) - 1])
+@pytest.mark.parametrize("number", [0, 3, 4, 7, len(FLOWS) - 1])
 def test_the_command_line_shows_no_secret_whatever_happens(vault: Path, number: int) -> None:
     (vault / "flow.json").write_text(json.dumps(FLOWS[number]))
     command = [sys.executable, "-m", "stepflow_sdk", "run", "--flow", "flow.json", "--config", "vault.yml"]
@@ -189,6 +198,18 @@ def test_the_command_line_shows_no_secret_whatever_happens(vault: Path, number: 
     done = subprocess.run([*command, *options], cwd=vault, capture_output=True, text=True, timeout=PATIENCE)
     # A failure inside of a map is a result of the map.
     assert done.returncode == (0 if number in (0, len(FLOWS) - 1) else 1), done.stderr
+    assert PLANTED not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_server_in_this_process_tells_no_secret_in_its_tracebacks(vault: Path, log_format: str) -> None:
+    (vault / "flow.json").write_text(json.dumps(flow("/quote")))
+    command = [sys.executable, "-m", "stepflow_sdk", "run", "--flow", "flow.json", "--server", "vault:server"]
+    options = ["--env-variables", "--input-json", "1", "--log-level", "debug", "--log-format", log_format]
+    done = subprocess.run([*command, *options], cwd=vault, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "the key <secret> is wrong" in done.stderr
     assert PLANTED not in done.stdout + done.stderr
 
 

@@ -34,6 +34,7 @@ from stepflow_sdk.protocol.messages import (
 from stepflow_sdk.runtime.plugins.link import Link
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, OnEnd, OngoingCall, ServerHandler
 from stepflow_sdk.runtime.plugins.remote_call import RemoteCall, output_of
+from stepflow_sdk.runtime.redaction import SECRET_FILTER
 
 __all__ = ["HANDSHAKE_SECONDS", "STEP_SECONDS", "RemotePlugin"]
 
@@ -106,6 +107,8 @@ class RemotePlugin:
         self._open_link = open_link
         self._handshake_timeout = handshake_timeout
         self._step_timeout = step_timeout
+        # What a server writes on stderr is logged under its name.
+        logging.getLogger(f"stepflow_sdk.server.{name}").addFilter(SECRET_FILTER)
         self.starts = 0
         self.clock: Callable[[], float] = time.monotonic
         self._host: Host | None = None
