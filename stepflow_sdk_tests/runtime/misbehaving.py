@@ -52,6 +52,11 @@ def execute(component: str, attempt: int) -> Any:
         case "rubbish":
             print("no message\n[1, 2]\n{\n\x00\xff" * 1000, flush=True)
             return "rubbish"
+        case "line":
+            for _ in range(200):
+                sys.stdout.write("x" * 1_000_000)
+            print(flush=True)
+            return "line"
         case "flood and die":
             execute("flood", attempt)
             os._exit(3)

@@ -22,6 +22,7 @@ from stepflow_sdk.runtime.plugins.mcp import mcp_command_plugin
 from stepflow_sdk.runtime.plugins.remote import RemotePlugin
 from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
 from stepflow_sdk.transports import guard
+from stepflow_sdk_tests.reliability.memory import linux_only, memory
 from stepflow_sdk_tests.runtime.scripted import stack_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups and named pipes are POSIX things")
@@ -216,6 +217,36 @@ async def test_rubbish_on_stdout_does_no_harm_to_a_server_that_answers(way: str)
         first = await pid_of(runtime)
         assert "rubbish" in str(await runtime.execute("/rubbish", {}))
         assert await pid_of(runtime) == first
+
+
+@linux_only
+@pytest.mark.parametrize("way", ["stdio", "http"])
+async def test_a_line_of_200_megabytes_on_stdout_does_no_harm_to_a_server_that_answers(way: str) -> None:
+    async with LocalRuntime(plugin(way)) as runtime:
+        first = await pid_of(runtime)
+        growth = 0
+
+        async def watch() -> None:
+            nonlocal growth
+            while True:
+                growth = max(growth, memory(os.getpid()) - before)
+                await anyio.sleep(0.005)
+
+        before = memory(os.getpid())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            assert "line" in str(await runtime.execute("/line", {}))
+            tasks.cancel_scope.cancel()
+        assert growth < 150_000_000
+        assert await pid_of(runtime) == first
+
+
+async def test_a_line_of_200_megabytes_from_an_mcp_server_is_its_end() -> None:
+    async with LocalRuntime(plugin("mcp"), retry=RetryPolicy(0)) as runtime:
+        first = await pid_of(runtime)
+        with pytest.raises(ServerLost, match="killed by the runtime: it sent a message of more than 67108864 bytes"):
+            await runtime.execute("/line", {})
+        assert await pid_of(runtime) != first
 
 
 async def test_a_server_that_answers_http_with_rubbish_is_told_with_its_stderr() -> None:
