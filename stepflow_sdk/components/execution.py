@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from stepflow_sdk.components.begun import EagerTasks
+from stepflow_sdk.components.copies import end_copy, mark_copies
 from stepflow_sdk.components.lanes import Lane
 from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.components.threads import WorkerThreads
@@ -67,6 +68,8 @@ class Execution(_Progress, eq=False):
 
     def end(self, value: Any, error: BaseException | None) -> None:
         """Take what the coroutine returned or raised."""
+        if self.executor.is_copy:
+            end_copy(error)
         if error is None and not self.answered:
             try:
                 value = self.spec.encode(value)
@@ -97,10 +100,15 @@ class Execution(_Progress, eq=False):
 
     def outcome(self) -> "Outcome":
         """Call the function and encode its output."""
+        output: bytes | Packed = b""
+        failure = None
         try:
-            return self.spec.encode(self.call()), None
+            output = self.spec.encode(self.call())
         except BaseException as error:  # SystemExit of a component must not be that of the server
-            return b"", error
+            failure = error
+        if self.executor.is_copy:
+            end_copy(failure)
+        return output, failure
 
 
 _MANY_STALE = 1000
@@ -140,6 +148,8 @@ class Executor:
         self._look_is_due = False
         self._idle = asyncio.Event()
         self._stale = 0
+        self.is_copy = False
+        mark_copies(self)
 
     def waiting(self) -> AbstractContextManager[None]:
         """For a ``def`` component that does nothing but wait inside the block: its thread does not count meanwhile."""

@@ -1,5 +1,6 @@
 """The server end of stdio: newline-delimited JSON on the process's own stdin and stdout."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,9 +24,10 @@ def take_wire() -> WireDescriptors:
     """Take stdin and stdout aside, so that nothing else in the process can touch the wire.
 
     Descriptor 0 then reads from nothing and descriptor 1 writes where stderr does, for C code and child processes
-    too. The descriptors returned are not inherited by child processes.
+    too. The descriptors returned are not inherited by child processes, and closed in those that are forked.
     """
     wire = WireDescriptors(_duplicate(0), _duplicate(1))
+    _taken[:] = [(copy, _file(copy)) for copy in wire if copy is not None]
     nothing = os.open(os.devnull, os.O_RDWR)
     if _duplicate_is_closed(2):
         os.dup2(nothing, 2)
@@ -34,6 +36,28 @@ def take_wire() -> WireDescriptors:
     if nothing > 2:
         os.close(nothing)
     return wire
+
+
+_taken: list[tuple[int, tuple[int, int]]] = []
+
+
+def _file(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _leave_wire() -> None:
+    # A forked process would keep the wire open for the runtime, which waits for its end. By now the numbers may be
+    # those of other files.
+    for descriptor, file in _taken:
+        with contextlib.suppress(OSError):
+            if _file(descriptor) == file:
+                os.close(descriptor)
+    _taken.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_wire)
 
 
 def _duplicate(descriptor: int) -> int | None:

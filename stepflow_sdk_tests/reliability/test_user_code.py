@@ -1,12 +1,14 @@
 """User code: whatever a component raises, returns or does besides, its request is answered and nobody else notices."""
 
 import json
+import os
+import signal
 import sys
 from typing import Any
 
 import pytest
 
-from stepflow_sdk_tests.e2e.wire import PATIENCE, eventually, serving
+from stepflow_sdk_tests.e2e.wire import PATIENCE, eventually, runs, serving
 from stepflow_sdk_tests.reliability.ends import RECKLESS, TRANSPORTS, End, StdioEnd, Transport, execution, open_end
 from stepflow_sdk_tests.reliability.memory import linux_only, memory, threads
 from stepflow_sdk_tests.reliability.processes import INITIALIZE, running
@@ -165,6 +167,43 @@ def test_what_is_done_to_the_event_loop_does_not_end_an_http_server(how: str) ->
     with open_end("http") as end:
         assert end.execute("/leave/loop", {"how": how})["result"] == {"output": "done"}
         assert end.execute("/echo", 1)["result"]["output"] == 1
+
+
+forking = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+
+
+@forking
+@pytest.mark.promise("R1", "R3", "R4")
+@pytest.mark.parametrize(("how", "code"), [("returns", 0), ("raises", 1), ("exits", 5)])
+@pytest.mark.parametrize("way", ["/fork/thread", "/fork/inline", "/fork/async"])
+def test_a_child_that_goes_on_behind_a_fork_answers_nothing_and_ends(end: End, way: str, how: str, code: int) -> None:
+    assert end.execute(way, {"how": how})["result"] == {"output": code}
+
+
+@forking
+@pytest.mark.promise("R1", "R4")
+@pytest.mark.parametrize("how", ["returns", "raises", "exits"])
+def test_a_child_that_waits_on_the_loop_of_its_parent_answers_nothing_and_ends(how: str) -> None:
+    with serving(RECKLESS, environment={"DRAIN": "0"}) as wire:
+        # Which of its parent's events it meets first is open, and so is its code.
+        assert isinstance(StdioEnd(wire).execute("/fork/later", {"how": how})["result"]["output"], int)
+        wire.end_input()
+        assert wire.rest() == []
+
+
+@forking
+@pytest.mark.promise("R4", "R9")
+def test_a_forked_child_does_not_keep_the_wire_open() -> None:
+    with serving(RECKLESS) as wire:
+        wire.execute(1, "/fork/lasting")
+        child = wire.receive()["result"]["output"]
+        try:
+            wire.end_input()
+            assert wire.rest() == []
+            assert wire.process.wait(PATIENCE) == 0
+            assert runs(child)
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.promise("R3")

@@ -564,6 +564,56 @@ async def leave_loop(how: str) -> str:
     return "done"
 
 
+# ---- what goes on twice ---------------------------------------------------------------------------------------
+
+
+def fork() -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tried here
+        return os.fork()
+
+
+def end_of(child: int, how: str) -> int:
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if how == "raises":
+        raise ValueError("in the child")
+    if how == "exits":
+        sys.exit(5)
+    return 0
+
+
+@server.component("fork/thread")
+def fork_thread(how: str) -> int:
+    return end_of(fork(), how)
+
+
+@server.component("fork/inline", run_in_thread=False)
+def fork_inline(how: str) -> int:
+    return end_of(fork(), how)
+
+
+@server.component("fork/async")
+async def fork_async(how: str) -> int:
+    return end_of(fork(), how)
+
+
+@server.component("fork/later")
+async def fork_later(how: str) -> int:
+    child = fork()
+    if not child:
+        await asyncio.sleep(0)
+    return end_of(child, how)
+
+
+@server.component("fork/lasting")
+def fork_lasting() -> int:
+    child = fork()
+    if not child:
+        signal.pause()
+    return child
+
+
 @server.component("cancel/self")
 async def cancel_self(wait: bool) -> str:
     task = asyncio.current_task()
