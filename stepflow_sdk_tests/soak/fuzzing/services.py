@@ -14,6 +14,7 @@ from msgspec import Meta
 from stepflow_sdk import StepflowServer
 from stepflow_sdk.flows import parse_flow
 from stepflow_sdk.runtime import LocalRuntime
+from stepflow_sdk.runtime.engine import RunOptions
 from stepflow_sdk.runtime.service import EventHub, RuntimeService
 from stepflow_sdk.transports.http import HttpPolicy
 from stepflow_sdk_tests.malformed.documents import FLOW
@@ -68,6 +69,7 @@ class _Asked:
         self._service: RuntimeService | None = None
         self._over = asyncio.Event()
         self._served: asyncio.Task[None] | None = None
+        self._run_id = ""
 
     def server(self, method: str, target: str, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes]:
         """Send a request to the component server."""
@@ -77,7 +79,7 @@ class _Asked:
         """Send a request to the REST API."""
         return self._loop.run_until_complete(self._rest(method, target, headers, body))
 
-    async def _rest(self, *request: Any) -> tuple[int, bytes]:
+    async def _rest(self, method: str, target: str, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes]:
         if self._asked % _RENEWED == 0:
             if self._served is not None:
                 self._over.set()
@@ -86,7 +88,7 @@ class _Asked:
             self._served = asyncio.create_task(self._serve(ready))
             await ready.wait()
         self._asked += 1
-        return await _request(self._service, *request)
+        return await _request(self._service, method, target.replace(_RUN, self._run_id), headers, body)
 
     async def _serve(self, ready: asyncio.Event) -> None:
         # A task of its own, for each request comes in another one.
@@ -94,11 +96,16 @@ class _Asked:
         hub = EventHub()
         async with LocalRuntime(_components, on_event=hub) as runtime:
             await runtime.engine.store_flow(_STORED)
+            self._run_id = await runtime.engine.submit(_STORED, [1, 2], RunOptions())
+            await runtime.engine.wait(self._run_id)
             self._service = RuntimeService(runtime, hub, HttpPolicy())
             ready.set()
             await self._over.wait()
             self._service.stop()
 
+
+_RUN = "00000000-0000-4000-8000-000000000000"
+"""Stands for the id of a run that is there."""
 
 _STORED = parse_flow({"output": {"$input": "$"}})
 _asked = _Asked()
@@ -197,7 +204,6 @@ _WHOLE = {
     "names": ["a", "b"],
 }
 _ID = _STORED.id.encode()
-_RUN = b"00000000-0000-4000-8000-000000000000"
 
 SERVICES: Mapping[str, Target] = {
     "inputs": Target(inputs, json.dumps(_WHOLE).encode(), b'{"count":1,"ratio":2,"long":5,"kind":"y","x":null}'),
@@ -217,9 +223,13 @@ SERVICES: Mapping[str, Target] = {
         b"GET /api/v1/flows/%s/variables\n\n" % _ID,
         b'POST /api/v1/blobs\n\n{"data":"aGVsbG8=","blobType":"binary","filename":"f"}',
         b"POST /api/v1/blobs\ncontent-type: application/octet-stream\n\n\x00\xff",
-        b"GET /api/v1/runs?status=running&limit=5&offset=0&rootsOnly=true&rootRunId=%s\n\n" % _RUN,
-        b"GET /api/v1/runs/%s/events\nlast-event-id: 1-2\n\n" % _RUN,
-        b"GET /api/v1/runs/%s/steps?itemIndex=1\n\n" % _RUN,
+        b"GET /api/v1/runs?status=running&limit=5&offset=0&rootsOnly=true&rootRunId=%s\n\n" % _RUN.encode(),
+        b"GET /api/v1/runs/%s/events\nlast-event-id: 3cdd602a-1\n\n" % _RUN.encode(),
+        b"GET /api/v1/runs/%s/events\n\n" % _RUN.encode(),
+        b"GET /api/v1/runs/%s?wait=true&timeoutSecs=1\n\n" % _RUN.encode(),
+        b"GET /api/v1/runs/%s/items\n\n" % _RUN.encode(),
+        b"POST /api/v1/runs/%s/cancel\n\n" % _RUN.encode(),
+        b"GET /api/v1/runs/%s/steps?itemIndex=1\n\n" % _RUN.encode(),
         b"GET /api/v1/blobs/%s\naccept: application/octet-stream, */*;q=0.1\n\n" % _ID,
         b"GET /api/v1/components?includeSchemas=false\n\n",
     ),
