@@ -29,7 +29,7 @@ from stepflow_sdk.errors import (
 from stepflow_sdk.packed import Packed
 from stepflow_sdk.protocol import Notification, ObservabilityContext, Request, decode_params, methods
 from stepflow_sdk.protocol.dialects import initialize_result, read_initialize
-from stepflow_sdk.protocol.failures import error_of, is_a, name_of, skip_reason, sole_cause
+from stepflow_sdk.protocol.failures import is_a, name_of, skip_reason, sole_cause
 from stepflow_sdk.protocol.messages import (
     ComponentExecuteParams,
     ComponentExecuteResult,
@@ -301,8 +301,8 @@ class _WatchedExecution(_Execution, eq=False):
             return
         cause = None if error is None else sole_cause(error)
         if cause is not None and not is_a(cause, SkipStep):
-            name, message = name_of(cause), error_of(cause).message
-            self.tracer.fail(self.span, message if message.startswith(name) else f"{name}: {message}")
+            # Not the message: it may quote secrets of the run, which the runtime knows and this end does not.
+            self.tracer.fail(self.span, name_of(cause))
         self.span.end()
 
 

@@ -89,6 +89,13 @@ def test_an_input_that_is_refused_ends_the_span_too(tmp_path: Path) -> None:
     assert one(spans, "component /strict")["failed"]
 
 
+def test_the_span_of_a_component_does_not_quote_what_it_was_given(tmp_path: Path) -> None:
+    # A server does not know what is secret in a run; the span of the step tells more, and secrets are taken out of it.
+    spans = spans_of("stdio", flow_of("/strict", {"number": "pl4nted"}), tmp_path)
+    assert one(spans, "component /strict")["description"] == "InvalidInput"
+    assert "pl4nted" in one(spans, "step s")["description"]
+
+
 def test_a_step_that_is_skipped_has_not_failed(tmp_path: Path) -> None:
     spans = spans_of("in process", flow_of("/skip"), tmp_path)
     assert not any(span["failed"] for span in spans)

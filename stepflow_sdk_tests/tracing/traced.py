@@ -29,6 +29,7 @@ def noted(span: ReadableSpan) -> dict[str, Any]:
         "id": f"{context.span_id:016x}",
         "parent": None if parent is None else f"{parent.span_id:016x}",
         "failed": span.status.status_code is trace.StatusCode.ERROR,
+        "description": span.status.description,
         "attributes": dict(span.attributes or {}),
         "pid": os.getpid(),
     }
