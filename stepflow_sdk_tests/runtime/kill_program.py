@@ -1,7 +1,8 @@
 """A runtime that is killed: it resumes what it finds, and starts runs until it is.
 
 ``python kill_program.py STATE LOG GENERATION RUNS``. Each line of the log is written in one piece: ``call`` with the
-run, the item, the step and the attempt, ``accepted`` with a run, and ``idle`` when everything has ended.
+run, the item, the step and the attempt, ``accepted`` with a run, ``blob`` with the id of one that was stored, and
+``idle`` when everything has ended.
 """
 
 import asyncio
@@ -57,8 +58,13 @@ BATCH: dict[str, Any] = {
     "steps": [{"id": "batched", "component": "/batch", "input": {"item": {"$input": "$"}}}],
     "output": {"$step": "batched"},
 }
-FLOWS = [FLOW, NESTED, BATCH]
-EXPECTED = {"fan out": 36, "small": 2, "nested": [2, 2], "batch": [2, 2, 2]}
+SUBMITS: dict[str, Any] = {
+    "name": "submits",
+    "steps": [{"id": "submitted", "component": "/submit", "input": {"item": {"$input": "$"}}}],
+    "output": {"$step": "submitted"},
+}
+FLOWS = [FLOW, NESTED, BATCH, SUBMITS]
+EXPECTED = {"fan out": 36, "small": 2, "nested": [2, 2], "batch": [2, 2, 2], "submits": 3}
 """What each item of a flow comes to."""
 
 
@@ -92,6 +98,14 @@ def main() -> None:
         tell("call", ctx.run_id, item, ctx.step_id, ctx.attempt)
         return await ctx.evaluate_batch(SMALL, range(3))
 
+    @server.component
+    async def submit(item: int, ctx: StepflowContext) -> int:
+        tell("call", ctx.run_id, item, ctx.step_id, ctx.attempt)
+        tell("blob", await ctx.put_blob({"text": os.urandom(1000).hex()}))
+        # A run of its own: it was accepted, whatever becomes of this step.
+        tell("accepted", (await ctx.submit_run(SMALL, range(3))).run_id)
+        return 3
+
     async def serve() -> None:
         began = time.perf_counter()
         flows = [load_flow(flow) for flow in FLOWS]
@@ -102,7 +116,7 @@ def main() -> None:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(runtime.resume())
                 for number in range(runs):
-                    flow = flows[number % len(flows)]
+                    flow = flows[(number + generation) % len(flows)]
                     tell("accepted", await runtime.engine.submit(flow, list(range(ITEMS)), RunOptions()))
             for run in await runtime.engine.runs.unfinished(limit=10_000):
                 await runtime.engine.wait(run.run_id)

@@ -1,5 +1,6 @@
 """Kills a runtime again and again, and checks the history of what it did."""
 
+import asyncio
 import contextlib
 import json
 import random
@@ -11,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stepflow_sdk.errors import CorruptState
 from stepflow_sdk.runtime import RunQuery
 from stepflow_sdk.runtime.stores.opening import open_for_reading
 from stepflow_sdk.runtime.stores.run_reads import find_runs, read_items, read_steps
+from stepflow_sdk.runtime.stores.sqlite import SqliteState
 from stepflow_sdk_tests.runtime.kill_program import EXPECTED
 
 PROGRAM = Path(__file__).with_name("kill_program.py")
@@ -31,6 +34,7 @@ class History:
     finished: int = 0
     nested: int = 0
     abandoned: int = 0
+    blobs: int = 0
     calls: int = 0
     again: int = 0
     opening: list[float] = field(default_factory=list[float])
@@ -43,6 +47,7 @@ class History:
         self.finished += other.finished
         self.nested += other.nested
         self.abandoned += other.abandoned
+        self.blobs += other.blobs
         self.calls += other.calls
         self.again += other.again
         self.opening += other.opening
@@ -56,6 +61,7 @@ class History:
             f"kills {self.kills}",
             f"runs accepted {self.accepted}, finished {self.finished}",
             f"runs started by steps: finished {self.nested}, given up with their steps {self.abandoned}",
+            f"blobs that are what was stored {self.blobs}",
             f"steps called {self.calls}",
             f"finished steps run again {finished_again}",
             f"steps under way run again, as a higher attempt {self.again}",
@@ -89,6 +95,7 @@ def kill_often(folder: Path, *, kills: int = 0, seconds: float = 0.0, seed: int 
     subprocess.run([sys.executable, str(PROGRAM), str(state), str(log), str(history.kills), "0"], check=True)
     _check_log(log, history, stored_by)
     _check_state(state, log, history)
+    asyncio.run(_check_blobs(state, log, history))
     return history
 
 
@@ -151,3 +158,17 @@ def _check_state(state: Path, log: Path, history: History) -> None:
                 history.abandoned += 1
             else:
                 history.wrong.append(f"the run {run_id} is {run.status} with {results}")
+
+
+async def _check_blobs(path: Path, log: Path, history: History) -> None:
+    state = await SqliteState.open(path)
+    for blob_id in {line[2] for line in _lines(log) if line[1] == "blob"}:
+        try:
+            blob = await state.blobs.get(blob_id)
+        except CorruptState as error:
+            history.wrong.append(str(error))
+        else:
+            if blob is None:
+                history.wrong.append(f"the blob {blob_id} was stored and is lost")
+            history.blobs += blob is not None
+    await state.close()

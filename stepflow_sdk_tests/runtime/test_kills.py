@@ -25,3 +25,4 @@ def test_a_runtime_killed_often_loses_nothing(tmp_path: Path) -> None:
     history = kill_often(tmp_path, kills=25, seed=7)
     print(*history.lines(), sep="\n")
     _check(history)
+    assert history.blobs > 0
