@@ -5,7 +5,7 @@ import sys
 from functools import cache
 
 from stepflow_sdk.cli.arguments import Options
-from stepflow_sdk.cli.output import say_as
+from stepflow_sdk.cli.output import printable, say_as
 
 __all__ = ["begin_log"]
 
@@ -13,11 +13,18 @@ _TEXT = "%(levelname)s %(name)s%(step)s: %(message)s"
 _NAME = "stepflow_sdk.cli"
 
 
+class _TextFormatter(logging.Formatter):
+    """For people: what is logged comes from flows and servers, and must not move the cursor of a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def begin_log(options: Options) -> None:
     """Have the log go to stderr, in the format that was asked for; what else is said there has it too."""
     as_json = options.log_format == "json"
     level: str = options.log_level or ("INFO" if as_json else "WARNING")
-    formatter = _json_formatter() if as_json else logging.Formatter(_TEXT)
+    formatter = _json_formatter() if as_json else _TextFormatter(_TEXT)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     # Where a program of its own runs command lines, it has said what becomes of the log.

@@ -115,3 +115,15 @@ def test_progress_and_errors_of_a_run_are_a_part_of_the_log(cli: CommandLine) ->
         "warning",
     )
     assert quiet.err == ""
+
+
+def test_what_components_log_does_not_move_the_cursor_of_a_terminal(cli: CommandLine) -> None:
+    cli.write(
+        "loud.py",
+        "import logging\nfrom stepflow_sdk import StepflowServer\nserver = StepflowServer('loud')\n"
+        "@server.component\ndef shout(text: str) -> None:\n    logging.getLogger('loud').warning('%s', text)\n",
+    )
+    said = cli.process("call", "/shout", "--server", "loud:server", "--input-json", r'{"text": "a\u001b[2Jb\u0007"}')
+    assert "WARNING loud [/shout run=" in said.err
+    assert "a\ufffd[2Jb\ufffd" in said.err
+    assert "\x1b" not in said.err
