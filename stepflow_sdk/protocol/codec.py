@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from stepflow_sdk.errors import InvalidRequest, ParseError, WireError
 from stepflow_sdk.packed import Encoded, Packed
-from stepflow_sdk.protocol.messages import ComponentExecuteParams
+from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentExecuteResult
 
 __all__ = ["JSON", "Codec", "Envelope", "Unreadable", "encode", "encode_error", "read_envelope", "recover_id"]
 
@@ -37,6 +37,13 @@ class OnePass(Protocol):
     params: ComponentExecuteParams
 
 
+class Executed(Protocol):
+    """A good answer to a request to execute a component, whose result is decoded."""
+
+    id: str
+    result: ComponentExecuteResult
+
+
 class Codec(NamedTuple):
     """One encoding of messages.
 
@@ -45,6 +52,7 @@ class Codec(NamedTuple):
         read_execute: Takes a perfect request to execute a component apart, in one pass. It raises a
             `msgspec.DecodeError`, a `RecursionError` or a `UnicodeDecodeError` for every other frame: what that is,
             ``read_envelope`` finds out.
+        read_executed: Takes a good answer to such a request apart, as ``read_execute`` does.
         read_envelope: Takes any frame apart; see the function of that name.
         recover_id: Finds the id of a message that could not be read, or None.
         encode: Encodes a message.
@@ -57,6 +65,7 @@ class Codec(NamedTuple):
 
     is_text: bool
     read_execute: Callable[[bytes | bytearray], OnePass]
+    read_executed: Callable[[bytes | bytearray], Executed]
     read_envelope: Callable[[bytes | bytearray], Envelope | list[Raw] | None]
     recover_id: Callable[[bytes | bytearray], int | str | None]
     encode: Callable[[Any], bytes]
@@ -81,6 +90,15 @@ class _Execute(Struct, gc=False):
     method: Literal["components/execute"]
     params: ComponentExecuteParams
     jsonrpc: Literal["2.0"] = "2.0"
+
+
+class _Executed(Struct, gc=False):
+    id: str
+    result: ComponentExecuteResult
+    jsonrpc: str = "2.0"
+    error: None = None
+    # A message with a method is no answer, and no method has this name.
+    method: Literal["\0"] = "\0"
 
 
 class _Success(Struct, tag_field="jsonrpc", tag="2.0"):
@@ -208,6 +226,7 @@ def _executed(id: int | str, output: bytes | Packed) -> bytes:
 JSON = Codec(
     is_text=True,
     read_execute=cast("Callable[[bytes | bytearray], OnePass]", msgspec.json.Decoder(_Execute).decode),
+    read_executed=msgspec.json.Decoder(_Executed).decode,
     read_envelope=read_envelope,
     recover_id=recover_id,
     encode=encode,

@@ -6,14 +6,14 @@ outputs and blobs. In the place of the value these have text, which is JSON, or 
 within bytes for a binary blob. So a value that is handed on costs nothing, however long it is.
 """
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from msgspec import Raw, Struct
 
 from stepflow_sdk.errors import InvalidRequest, ParseError
 from stepflow_sdk.packed import Encoded, Packed
-from stepflow_sdk.protocol.codec import Codec, Envelope, Unreadable
+from stepflow_sdk.protocol.codec import Codec, Envelope, Executed, OnePass, Unreadable
 from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentExecuteResult, GetBlobResult, PutBlobParams
 
 __all__ = ["ENCODING", "PACKED", "decode_message"]
@@ -34,13 +34,29 @@ _decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 _json = msgspec.json.Encoder().encode
 
 
+class _PackedParams(ComponentExecuteParams):
+    input: bytes
+
+
+class _PackedResult(ComponentExecuteResult):
+    output: bytes
+
+
 class _Execute(Struct, gc=False):
     id: int | str
     method: Literal["components/execute"]
-    params: ComponentExecuteParams
+    params: _PackedParams
+
+
+class _Executed(Struct, gc=False):
+    id: str
+    result: _PackedResult
+    error: None = None
+    method: Literal["\0"] = "\0"  # as in the codec for JSON
 
 
 _decode_execute = msgspec.msgpack.Decoder(_Execute).decode
+_decode_executed = msgspec.msgpack.Decoder(_Executed).decode
 
 
 class _Success(Struct):
@@ -83,11 +99,18 @@ def decode_message(packed: Packed, form: type[Struct]) -> Any:
 _DECODERS: Final = {form: (msgspec.msgpack.Decoder(form).decode, field) for form, field in _VALUES.items()}
 
 
-def _read_execute(frame: bytes | bytearray) -> _Execute:
-    execute = _decode_execute(frame)
+def _read_execute(frame: bytes | bytearray) -> OnePass:
+    execute = cast("OnePass", _decode_execute(frame))
     params = execute.params
-    params.input = _read_text_or_bytes(memoryview(params.input))
+    params.input = Packed(params.input)
     return execute
+
+
+def _read_executed(frame: bytes | bytearray) -> Executed:
+    executed = cast("Executed", _decode_executed(frame))
+    result = executed.result
+    result.output = Packed(result.output)
+    return executed
 
 
 def _read_envelope(frame: bytes | bytearray) -> Envelope:
@@ -192,7 +215,8 @@ def _as_text(json: bytes | Raw) -> Raw:
 
 
 def _executed(id: int | str, output: bytes | Packed) -> bytes:
-    return _pack(_success(id, ComponentExecuteResult(output if isinstance(output, Packed) else Raw(output))))
+    data: Any = output.data if isinstance(output, Packed) else _as_text(output)
+    return _pack(_Success(id, ComponentExecuteResult(data)))
 
 
 def _success(id: int | str, result: Any) -> _Success:
@@ -214,6 +238,7 @@ def _notification(method: str, params: Any) -> _Notify:
 PACKED = Codec(
     is_text=False,
     read_execute=_read_execute,
+    read_executed=_read_executed,
     read_envelope=_read_envelope,
     recover_id=_recover_id,
     encode=_pack,

@@ -376,8 +376,7 @@ class Engine:
             SECRETS.reset(token)
             status = status or self._status_of_broken(record, cancelled=active.scope.cancel_called, failed=broken)
             try:
-                with anyio.CancelScope(shield=True):
-                    await self._end_run(record, status)
+                await self._end_run(record, status)
             finally:
                 self._end(record, active, status)
             if self._observe is not None:
@@ -418,7 +417,8 @@ class Engine:
             self.runs.end_run(record.run_id, status, time.time())
             waiting = self.runs.sync()
             if waiting is not None:
-                await waiting
+                with anyio.CancelScope(shield=True):
+                    await waiting
 
     def _tell_start(self, record: RunRecord) -> None:
         if self._observe is not None:

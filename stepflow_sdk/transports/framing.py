@@ -27,6 +27,7 @@ _HEAD: Final = struct.Struct(">BI")
 _MARK: Final = b"\xc1"
 
 _OBJECTS: Final = (b"{", b"[")
+_BRACE: Final = 0x7B
 
 _START = 2000
 """How much of a line that is too long is kept, in bytes: enough to find its id."""
@@ -140,6 +141,10 @@ class _PackedSplitter:
         self._skipped = 0
 
     def feed(self, data: bytes) -> Frames:
+        between = not (self._buffer or self._skipped)
+        if between and data[:1] == _MARK and _HEAD.size + int.from_bytes(data[1:5]) == len(data) <= self._max_bytes:
+            # One whole frame, as nearly always when one request is in flight.
+            return [data[_HEAD.size :]]
         if self._skipped:
             dropped = min(self._skipped, len(data))
             self._skipped -= dropped
@@ -188,7 +193,8 @@ class _PackedSplitter:
 
 def is_message(frame: bytes | bytearray) -> bool:
     """Whether a frame begins like a message, in JSON or in MessagePack, and not like something printed."""
-    return frame[:1] in _OBJECTS or frame.lstrip()[:1] in _OBJECTS or 0x80 <= frame[0] <= 0x8F
+    first = frame[0]
+    return first == _BRACE or 0x80 <= first <= 0x8F or frame.lstrip()[:1] in _OBJECTS
 
 
 def join_frames(frames: list[bytes]) -> bytes:
@@ -197,6 +203,8 @@ def join_frames(frames: list[bytes]) -> bytes:
     first = frames[0]
     if first[0] < 0x80:
         return first + b"\n" if len(frames) == 1 and 0x0A not in first else join_lines(frames)
+    if len(frames) == 1:
+        return _HEAD.pack(_MARK[0], len(first)) + first
     return b"".join([part for frame in frames for part in (_HEAD.pack(_MARK[0], len(frame)), frame)])
 
 

@@ -143,11 +143,10 @@ class LineProcess(Child):
         for line in lines:
             if isinstance(line, TooLong):
                 self.refuse(line)
+            elif line and is_message(line):
+                messages.append(line)
             elif line.strip():
-                if is_message(line):
-                    messages.append(line)
-                else:
-                    self.note_noise(line)
+                self.note_noise(line)
         if messages:
             self.received(messages)
 

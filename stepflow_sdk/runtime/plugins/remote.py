@@ -166,7 +166,7 @@ class RemotePlugin:
         connection = None if link is None else link.direct
         if link is None or connection is None:
             raise InternalError(f"plugin {self.name!r} is not ready")
-        ongoing = RemoteCall(connection, call.component, on_end, lambda error: self._explained(error, link))
+        ongoing = RemoteCall(connection, call.component, on_end, self._explained, link)
         ongoing.begin(ComponentExecuteParams(call.component, call.input, call.attempt, call.ids), self._step_timeout)
         return ongoing
 

@@ -9,6 +9,7 @@ from stepflow_sdk.errors import InternalError, SkipStep, WireError
 from stepflow_sdk.protocol import Call, methods
 from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentExecuteResult
 from stepflow_sdk.protocol.values import decode_value
+from stepflow_sdk.runtime.plugins.link import Link
 from stepflow_sdk.runtime.plugins.plugin import OnEnd
 from stepflow_sdk.transports import Connection
 
@@ -23,21 +24,24 @@ class RemoteCall:
         component: The component's path.
         on_end: Told of the end.
         explain: Says what an error of the call means, for which something may have to be waited for.
+        link: What ``explain`` is told beside the error.
     """
 
-    __slots__ = ("_call", "_component", "_connection", "_error", "_explain", "_on_end", "_result")
+    __slots__ = ("_call", "_component", "_connection", "_error", "_explain", "_link", "_on_end", "_result")
 
     def __init__(
         self,
         connection: Connection,
         component: str,
         on_end: OnEnd,
-        explain: Callable[[WireError], Awaitable[WireError]],
+        explain: Callable[[WireError, Link], Awaitable[WireError]],
+        link: Link,
     ) -> None:
         self._connection = connection
         self._component = component
         self._on_end = on_end
         self._explain = explain
+        self._link = link
         self._call: Call | None = None
         self._result: ComponentExecuteResult | None = None
         self._error: WireError | None = None
@@ -58,7 +62,7 @@ class RemoteCall:
         """See `OngoingCall.outcome`."""
         error, self._error = self._error, None
         if error is not None:
-            raise await self._explain(error) from None
+            raise await self._explain(error, self._link) from None
         if self._result is None:
             raise InternalError(f"the call of {self._component} has not ended")
         return output_of(self._result, self._component)
