@@ -51,6 +51,14 @@ SMUGGLING: list[Raw] = [
         head("transfer-encoding: chunked", "content-length: 5") + b"0\r\n\r\n" + SMUGGLED,
         (400,),
     ),
+    *(
+        Raw(
+            f"a length and a coding of {path}",
+            head("content-length: 5", "transfer-encoding: chunked", method="GET", path=path) + b"0\r\n\r\n" + SMUGGLED,
+            (400,),
+        )
+        for path in ("/health", "/ready", "/runtime/events")
+    ),
     Raw("two lengths", head("content-length: 2", "content-length: 5") + b"{}" + SMUGGLED, (400,)),
     Raw("two lengths in one", head("content-length: 2, 5") + b"{}" + SMUGGLED, (400,)),
     Raw("a negative length", head("content-length: -1") + SMUGGLED, (400,)),
@@ -128,6 +136,10 @@ BROKEN: list[Raw] = [
 ]
 
 REFUSED: list[Raw] = [
+    Raw("one long field", post(ECHO, f"x: {'y' * 70_000}"), (431,)),
+    Raw("many long fields", post(ECHO, *(f"x-{number}: {'y' * 2000}" for number in range(50))), (431,)),
+    Raw("a long name", post(ECHO, f"{'x' * 70_000}: y"), (431, 400)),
+    Raw("two content types", post(ECHO, "content-type: text/plain"), (415,)),
     Raw("no host", post(ECHO, host=None), (400,)),
     Raw("an empty host", post(ECHO, host=""), (400, 421)),
     *(
@@ -148,6 +160,11 @@ REFUSED: list[Raw] = [
             "[::1]evil.example",
             "localhost,evil.example",
             "localhost evil.example",
+            "localhost:80@evil.example",
+            "localhost:evil.example",
+            "127.0.0.1:80:80",
+            "[::1]:evil.example",
+            "localhost:²",
             "x" * 5000,
         )
     ),

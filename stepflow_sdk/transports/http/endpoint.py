@@ -122,6 +122,7 @@ class HttpEndpoint:
     ) -> None:
         if scope["method"] not in {"GET", "HEAD"}:
             raise _wrong_method(b"GET, HEAD")
+        self._policy.check_body(scope["headers"])
         await send_answer(send, status, body, headers, content)
 
     async def _ready(self, scope: Scope, send: Send) -> None:
@@ -136,6 +137,7 @@ class HttpEndpoint:
         if scope["method"] != "GET":
             raise _wrong_method(b"GET")
         self._policy.check_caller(scope["headers"])
+        self._policy.check_body(scope["headers"])
         await self._sessions.serve(scope, receive, send)
 
     async def _post(self, scope: Scope, receive: Receive, send: Send, session: Session | None) -> None:

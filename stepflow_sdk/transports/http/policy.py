@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stepflow_sdk.errors import AccessDenied, InvalidRequest, WireError
 
-__all__ = ["LOOPBACK_NAMES", "HttpPolicy", "Refusal"]
+__all__ = ["LOOPBACK_NAMES", "MOST_HEAD_BYTES", "HttpPolicy", "Refusal"]
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -15,6 +15,8 @@ _LONG = 200
 """Headers up to so many bytes are remembered: a client sends the same ones again and again."""
 
 _MOST_FIELDS = 100
+MOST_HEAD_BYTES = 64 * 1024
+"""What the head of a request may have."""
 _MOST_DIGITS = 100
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -64,19 +66,23 @@ class HttpPolicy:
         """Check where a request comes from; for every route.
 
         Raises:
-            Refusal: 431 for too many fields, 400 without a usable ``Host``, 421 for a foreign one, 403 for a foreign
-                ``Origin``.
+            Refusal: 431 for too many or too long fields, 400 without a usable ``Host``, 421 for a foreign one, 403
+                for a foreign ``Origin``.
         """
         if len(headers) > _MOST_FIELDS:
             message = f"the head has more than {_MOST_FIELDS} fields"
             raise Refusal(431, InvalidRequest(message, data={"limit": _MOST_FIELDS}), [(b"connection", b"close")])
-        hosts = origins = 0
+        hosts = origins = size = 0
         host = origin = b""
         for name, value in headers:
+            size += len(name) + len(value)
             if name == b"host":
                 host, hosts = value, hosts + 1
             elif name == b"origin":
                 origin, origins = value, origins + 1
+        if size > MOST_HEAD_BYTES:
+            message = f"the head is longer than {MOST_HEAD_BYTES} bytes"
+            raise Refusal(431, InvalidRequest(message, data={"limit": MOST_HEAD_BYTES}), [(b"connection", b"close")])
         if hosts != 1:
             # What follows it on the connection may be meant for another server.
             raise Refusal(400, InvalidRequest('one "Host" header is needed'), [(b"connection", b"close")])
@@ -133,7 +139,8 @@ class HttpPolicy:
         content_type = length = coding = b""
         for name, value in headers:
             if name == b"content-type":
-                content_type = value
+                # Of two types the one that was checked might not be the one that was meant.
+                content_type = b"several" if content_type else value
             elif name == b"content-length":
                 length = value
             elif name == b"transfer-encoding":
@@ -158,12 +165,16 @@ class HttpPolicy:
 
 
 def _host_name(header: bytes) -> str:
-    host = header.decode("latin-1")
+    host = header.decode("latin-1").lower()
     if host.startswith("["):
         name, closed, port = host[1:].partition("]")
-        # What follows the bracket can only be a port; anything else is another name.
-        return name.lower() if closed and port[:1] in {"", ":"} else host.lower()
-    return host.partition(":")[0].lower()
+        named = bool(closed) and port[:1] in {"", ":"}
+        port = port[1:]
+    else:
+        name, _, port = host.partition(":")
+        named = True
+    # What follows can only be a port; anything else is another name.
+    return name if named and (not port or (port.isascii() and port.isdigit())) else host
 
 
 def _accepts(accept: bytes) -> bool:

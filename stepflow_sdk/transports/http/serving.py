@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+from stepflow_sdk.transports.http.policy import MOST_HEAD_BYTES
+
 if TYPE_CHECKING:
     import uvicorn
 
@@ -15,7 +17,6 @@ __all__ = ["bind", "is_loopback", "make_server", "parent_is_gone"]
 
 _KEEP_ALIVE = 30
 _CONNECTIONS = 1000
-_HEAD_BYTES = 64 * 1024
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -83,7 +84,7 @@ def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, hea
         limit_concurrency=_CONNECTIONS + 1,  # uvicorn refuses at its limit, and counts the connection that asks
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=stop_timeout,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
     )
     config.load()
     config.http_protocol_class = _with_head_limits(_closing_at_upgrades(config.http_protocol_class), head_timeout)
@@ -93,7 +94,7 @@ def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, hea
 def _with_head_limits(base: Any, seconds: float) -> Any:
     """Return uvicorn's protocol class with limits for the head of a request, which it has none for itself.
 
-    The head may take so many seconds, and `_HEAD_BYTES`.
+    The head may take so many seconds, and `MOST_HEAD_BYTES`.
     """
 
     class Limited(base):  # type: ignore[misc]  # which class it is depends on what is installed
@@ -118,7 +119,7 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
                 self._forget_head()
                 return
             self._head_bytes += arrived
-            if self._head_bytes > _HEAD_BYTES and not self.transport.is_closing():
+            if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
                 self.transport.write(_HEAD_TOO_LARGE)
                 self.transport.close()
             elif self._head_timer is None:
