@@ -29,7 +29,9 @@ def crash_image(path: Path, name: str = "crashed.db") -> Path:
 def folder_in_memory() -> Iterator[Path]:
     """A folder where no disk is waited for, as far as there is one."""
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+    # Containers often have a little of it only.
+    is_large = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30
+    with tempfile.TemporaryDirectory(dir=memory if is_large else None) as folder:
         yield Path(folder)
 
 

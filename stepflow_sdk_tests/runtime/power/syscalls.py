@@ -7,6 +7,7 @@ not happen. Linux from 5.3 on tells a tracer of system calls in one way on every
 """
 
 import ctypes
+import functools
 import os
 import platform
 import signal
@@ -87,6 +88,7 @@ _SYSCALL, _SEIZE, _GET_SYSCALL_INFO = 24, 0x4206, 0x420E
 _OPTIONS: Final = 0x1 | 0x8 | 0x100000
 
 
+@functools.cache
 def why_not() -> str | None:
     """Why nothing can be traced here, or None where it can."""
     if sys.platform != "linux" or platform.machine() not in _NUMBERS:
