@@ -60,9 +60,9 @@ def skip_reason(skip: SkipStep) -> str | bool:
 
 def _protocol_error(exception: BaseException) -> Error:
     if is_a(exception, WireError):
-        # Whoever makes an exception can set its code to anything, which may not be a number.
+        # Whoever makes an exception can set its code to anything, which may not be a number that fits.
         code: object = exception.code
-        known = code if type(code) is int else ComponentError.code
+        known = code if type(code) is int and -(2**63) <= code < 2**63 else ComponentError.code
         return Error(known, _clean(exception.message), _json_data(_data_of(exception)))
     name = name_of(exception)
     text = _text_of(exception)

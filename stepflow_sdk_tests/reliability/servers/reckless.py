@@ -153,6 +153,12 @@ def deep(depth: int) -> Any:
     return value
 
 
+def large_code() -> BaseException:
+    error = ComponentError("odd")
+    error.code = 2**70
+    return error
+
+
 def odd_code() -> BaseException:
     error = ComponentError("odd")
     error.code = "x"  # type: ignore[assignment]  # users can write anything anywhere
@@ -211,6 +217,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "message that leaves": lambda: ComponentError(Hidden()),  # type: ignore[arg-type]  # not even text
     "message that is none": lambda: ComponentError(None),  # type: ignore[arg-type]
     "code that is none": odd_code,
+    "code beyond 64 bits": large_code,
     "retryable with odd data": lambda: ComponentError("again", data={object(): 1}, retryable=True),
     "resource": lambda: ResourceUnavailable("busy"),
     "invalid input": lambda: InvalidInput("bad", data={"problems": []}),
