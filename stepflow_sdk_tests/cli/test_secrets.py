@@ -131,6 +131,7 @@ class Outputs:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.promise("S16")
 def test_a_service_shows_no_secret_whatever_happens(vault: Path, log_format: str) -> None:
     outputs = Outputs()
     state = vault / "runs.db"
@@ -191,6 +192,7 @@ def readable(state: Path) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("number", [0, 3, 4, 7, len(FLOWS) - 1])
+@pytest.mark.promise("S16")
 def test_the_command_line_shows_no_secret_whatever_happens(vault: Path, number: int) -> None:
     (vault / "flow.json").write_text(json.dumps(FLOWS[number]))
     command = [sys.executable, "-m", "stepflow_sdk", "run", "--flow", "flow.json", "--config", "vault.yml"]
@@ -202,6 +204,7 @@ def test_the_command_line_shows_no_secret_whatever_happens(vault: Path, number: 
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.promise("S16")
 def test_a_server_in_this_process_tells_no_secret_in_its_tracebacks(vault: Path, log_format: str) -> None:
     (vault / "flow.json").write_text(json.dumps(flow("/quote")))
     command = [sys.executable, "-m", "stepflow_sdk", "run", "--flow", "flow.json", "--server", "vault:server"]
