@@ -100,8 +100,8 @@ class Dispatcher:
                 raise NotInitialized(f"{request.method} came before initialize", data={"method": request.method})
             if self._service.draining:
                 raise ServerStopping
-            if self._initialized and not self._packs:
-                self._simple = self._service.simple
+            if self._initialized:
+                self._simple = self._service.simple_packing if self._packs else self._service.simple
             serve(self, connection, request)
         except WireError as error:
             self._told(connection, request, error)

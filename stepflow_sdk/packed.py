@@ -45,7 +45,7 @@ class Packed:
             msgspec.DecodeError: The bytes are not MessagePack.
         """
         # Bytes are a binary blob, in which anything may be found.
-        if has_no_json(self.data) is None or self.data[:1] in _BYTES:
+        if self.data[:1] in _BYTES or has_no_json(self.data) is None:
             return _decode(self.data)
         return msgspec.json.decode(self.to_json())
 

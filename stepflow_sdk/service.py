@@ -63,6 +63,7 @@ class Service:
         self._call_timeout = call_timeout
         self._profiles: list[RuntimeProfile] = []
         self._packing: dict[ComponentSpec, ComponentSpec] = {}
+        self._simple_packing: dict[str, ComponentSpec] = {}
         self.loop = asyncio.get_running_loop()
         self.component_list = Raw(
             msgspec.json.encode(ListComponentsResult([component_info(spec) for spec in router.specs]))
@@ -72,6 +73,14 @@ class Service:
         """Refuse new requests from now on."""
         self.draining = True
         self.simple.clear()
+        self._simple_packing.clear()
+
+    @property
+    def simple_packing(self) -> Mapping[str, ComponentSpec]:
+        """The twins of those in ``simple`` whose outputs are in MessagePack."""
+        if len(self._simple_packing) != len(self.simple):
+            self._simple_packing.update({path: self.packing(spec) for path, spec in self.simple.items()})
+        return self._simple_packing
 
     def packing(self, spec: ComponentSpec) -> ComponentSpec:
         """Return the twin of a component whose outputs are in MessagePack."""
