@@ -46,7 +46,7 @@ def differential(seconds: float) -> Iterator[Report]:
                 finds.append(f"seed {number}: {different}")
                 print(finds[-1], flush=True)
             number += 1
-            yield Report(comparison.cases, "flows", list(comparison.table()), finds)
+            yield Report(comparison.cases, "flows", [line.strip() for line in comparison.table()][1:], finds)
 
 
 def _round(comparison: Comparison, number: int) -> None:

@@ -14,7 +14,7 @@ from stepflow_sdk_tests.soak.report import Form
 __all__ = ["FORMS"]
 
 FORMS = {
-    "kills": ("a runtime with a state file, killed with SIGKILL and resumed", 4),
+    "kills": ("a runtime with a state file, killed with SIGKILL and resumed", 5),
     "power": ("what a power cut may leave of a state file, at any moment", 2),
     "faults": ("component servers killed, stopped, hung, flooding, restarted in the middle of steps", 2),
     "requests": ("good and bad requests to a server over stdio and over HTTP, and what they leave behind", 4),

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,8 +37,14 @@ def fuzz(seconds: float) -> Iterator[Report]:
     figures: list[str] = [how]
     finds: list[str] = []
     total = 0
-    for name in TARGETS:
-        done = _fuzz_one(name, max(1.0, seconds / len(TARGETS)))
+    until = time.monotonic() + seconds
+    overhead = 0.0
+    for number, name in enumerate(TARGETS):
+        began = time.monotonic()
+        # A process needs seconds to begin, which count too.
+        given = max(1.0, (until - began) / (len(TARGETS) - number) - overhead)
+        done = _fuzz_one(name, given)
+        overhead = time.monotonic() - began - given
         total += done.inputs
         figures.append(f"{name}: {done.figures}")
         finds += done.finds
