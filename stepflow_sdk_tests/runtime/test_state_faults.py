@@ -120,18 +120,21 @@ LOSSES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.skipif(sys.platform == "win32", reason="files that are open cannot be deleted there")
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.promise("D1")
-async def test_nothing_is_accepted_into_a_file_that_nobody_can_find_any_more(tmp_path: Path, loss: str) -> None:
+async def test_nothing_is_accepted_into_a_file_that_nobody_can_find_any_more(
+    tmp_path: Path, loss: str, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "folder" / "state.db"
     path.parent.mkdir()
     state = await SqliteState.open(path)
     await state.runs.create(_record("first"), [1])
     LOSSES[loss](path)
     for _ in range(2):
-        with pytest.raises(StateError, match="was deleted or replaced while it was in use"):
+        with pytest.raises(StateError, match="was deleted or replaced while in use"):
             await state.runs.create(_record("second"), [1])
         with pytest.raises(StateError, match="was deleted or replaced"):
             await state.blobs.put(1)
     await state.close()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files that are open cannot be deleted there")

@@ -16,7 +16,8 @@ class Place:
     """
 
     def __init__(self, path: Path) -> None:
-        self._known = [(file, _identity(file)) for file in (f"{path.absolute()}{end}" for end in ("", "-wal"))]
+        name = str(path.absolute())
+        self._known = [(what, file, _identity(file)) for what, file in (("it", name), ("its log", f"{name}-wal"))]
 
     def check(self) -> None:
         """See that both are there.
@@ -24,9 +25,10 @@ class Place:
         Raises:
             StateError: One of them is not, or another file has its name.
         """
-        for file, known in self._known:
+        # Without the path: clients of a service are told this, too.
+        for what, file, known in self._known:
             if _identity(file) != known:
-                raise StateError(f"{file}: was deleted or replaced while it was in use; nothing more is kept")
+                raise StateError(f"the state file: {what} was deleted or replaced while in use; nothing more is kept")
 
 
 def _identity(file: str) -> tuple[int, int] | None:

@@ -212,8 +212,9 @@ class StateWriter:
                 self._write(batch)
             except Exception as error:  # whatever it is, somebody waits for the end of this batch
                 self._roll_back()
+                if self.broken is None:
+                    _log.error("the state file is not written any more: %s", error)
                 batch.error = self.broken = _told(error)
-                _log.error("the state file is not written any more: %s", error)
             try:
                 self._loop.call_soon_threadsafe(self._written, batch)
             except RuntimeError:
