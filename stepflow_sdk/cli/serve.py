@@ -13,7 +13,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 
-from stepflow_sdk.cli.arguments import Options, Parser, add_target, number
+from stepflow_sdk.cli.arguments import Options, Parser, add_target, number, whole_number
 from stepflow_sdk.cli.http_options import add_http, open_listener, read_policy
 from stepflow_sdk.cli.output import Output, say
 from stepflow_sdk.cli.state import add_state
@@ -22,6 +22,7 @@ from stepflow_sdk.runtime import LocalRuntime, MemoryRunStore, ResumedRun, Runti
 from stepflow_sdk.runtime.events import all_observers
 from stepflow_sdk.runtime.run_log import RunLog
 from stepflow_sdk.runtime.service import EventHub, RuntimeService, serve_api
+from stepflow_sdk.runtime.service.runs import MAX_RUNS
 from stepflow_sdk.transports.shutdown import Shutdown
 
 __all__ = ["add_arguments", "execute"]
@@ -46,6 +47,13 @@ def add_arguments(parser: Parser) -> None:
         type=number(0.001, 10_000_000),
         help="warn in the log of a step that has not ended after so long",
     )
+    parser.add_argument_group("how much it takes").add_argument(
+        "--max-runs",
+        metavar="N",
+        type=whole_number(1),
+        default=MAX_RUNS,
+        help="how many runs may be under way, nested ones included; more are refused with 503 (default: %(default)s)",
+    )
     group = parser.add_argument_group("its end")
     group.add_argument(
         "--drain",
@@ -66,7 +74,11 @@ def execute(options: Options, output: Output) -> int:
     store = MemoryRunStore(keep_steps=True)
     runtime = make_runtime(options, on_event=all_observers(hub, log), runs=store, metrics=metrics)
     listener = open_listener(options)
-    asyncio.run(_serve(options, output, runtime, lambda: RuntimeService(runtime, hub, policy, metrics), listener))
+
+    def make_service() -> RuntimeService:
+        return RuntimeService(runtime, hub, policy, metrics, max_runs=options.max_runs)
+
+    asyncio.run(_serve(options, output, runtime, make_service, listener))
     log.close()
     return 0
 

@@ -10,8 +10,9 @@ from stepflow_sdk.runtime.service.event_stream import EventOperations
 from stepflow_sdk.runtime.service.events import EventHub
 from stepflow_sdk.runtime.service.flows import FlowOperations
 from stepflow_sdk.runtime.service.measuring import MetricsOperations
+from stepflow_sdk.runtime.service.messages import ReadyState
 from stepflow_sdk.runtime.service.rest import RestApi
-from stepflow_sdk.runtime.service.runs import RunOperations
+from stepflow_sdk.runtime.service.runs import MAX_RUNS, RunOperations
 from stepflow_sdk.transports.http.policy import HttpPolicy
 
 __all__ = ["RuntimeService"]
@@ -25,26 +26,39 @@ class RuntimeService(RestApi):
         hub: Has the events of the runtime.
         policy: Who may use it, and how much.
         metrics: What the runtime counts, to be shown under ``/metrics``.
+        max_runs: While so many have not ended, nested ones included, no more are taken.
     """
 
     def __init__(
-        self, runtime: LocalRuntime, hub: EventHub, policy: HttpPolicy, metrics: RuntimeMetrics | None = None
+        self,
+        runtime: LocalRuntime,
+        hub: EventHub,
+        policy: HttpPolicy,
+        metrics: RuntimeMetrics | None = None,
+        *,
+        max_runs: int = MAX_RUNS,
     ) -> None:
         engine, caller = runtime.engine, runtime.caller
         self._engine = engine
         self._hub = hub
+        self._max_runs = max_runs
         self._draining = False
         self._stopping = anyio.Event()
         parts = (
             FlowOperations(engine),
-            RunOperations(engine, lambda: not self._draining, self._stopping.wait),
+            RunOperations(engine, self._readiness, max_runs, self._stopping.wait),
             EventOperations(engine, hub),
             BlobOperations(engine.blobs),
             CatalogOperations(caller.router, caller.plugins),
-            HealthOperations(lambda: not self._draining, lambda: self.document),
+            HealthOperations(self._readiness, lambda: self.document),
             *(() if metrics is None else (MetricsOperations(metrics),)),
         )
         super().__init__([operation for part in parts for operation in part.operations()], policy, metrics)
+
+    def _readiness(self) -> ReadyState:
+        if self._draining:
+            return "stopping"
+        return "overloaded" if self._engine.active_runs >= self._max_runs else "ready"
 
     async def drain(self, seconds: float) -> None:
         """Take no more runs, and wait so long for the end of those that are there."""

@@ -13,6 +13,7 @@ from stepflow_sdk.runtime.service.messages import (
     ComponentsQuery,
     Health,
     Readiness,
+    ReadyState,
     ServedComponent,
 )
 from stepflow_sdk.runtime.service.operations import API, JSON, Answer, Asked, Operation, json_answer
@@ -67,14 +68,14 @@ class CatalogOperations:
 class HealthOperations:
     """Whether the service is there, and takes runs."""
 
-    def __init__(self, is_ready: Callable[[], bool], document: Callable[[], Any]) -> None:
-        self._is_ready = is_ready
+    def __init__(self, readiness: Callable[[], ReadyState], document: Callable[[], Any]) -> None:
+        self._readiness = readiness
         self._document = document
 
     def operations(self) -> list[Operation]:
         """What is offered; ``health`` beside ``/api/v1`` as well, where load balancers look for it."""
         health = {200: Answer("It answers", {JSON: Health})}
-        ready = {200: Answer("Runs are taken", {JSON: Readiness}), 503: Answer("It is stopping", {JSON: Readiness})}
+        ready = {200: Answer("Runs are taken", {JSON: Readiness}), 503: Answer("They are not", {JSON: Readiness})}
         described: dict[int, Answer] = {200: Answer("The OpenAPI document", {JSON: None})}
         about = "The description of this API"
         return [
@@ -101,8 +102,12 @@ class HealthOperations:
         return json_answer(Health("healthy", datetime.now(UTC).isoformat(), __version__, "stepflow-sdk"))
 
     async def ready(self, asked: Asked) -> "Response":  # noqa: ARG002  (see `Handler`)
-        """Not any more from the first signal on that ends the process."""
-        return json_answer(Readiness("ready")) if self._is_ready() else json_answer(Readiness("stopping"), 503)
+        """Not while too many run, nor from the first signal on that ends the process."""
+        state = self._readiness()
+        answer = json_answer(Readiness(state), 200 if state == "ready" else 503)
+        if state == "overloaded":
+            answer.headers["retry-after"] = "1"
+        return answer
 
     async def describe(self, asked: Asked) -> "Response":  # noqa: ARG002  (see `Handler`)
         """Made of the same table as the routes."""

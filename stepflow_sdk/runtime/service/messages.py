@@ -20,6 +20,7 @@ __all__ = [
     "ItemList",
     "ItemResult",
     "Readiness",
+    "ReadyState",
     "RunAnswer",
     "RunDetails",
     "RunList",
@@ -45,6 +46,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**31)]
 RunState: TypeAlias = Literal["running", "completed", "failed", "cancelled", "paused", "recoveryFailed"]
 StepState: TypeAlias = Literal["blocked", "runnable", "running", "completed", "skipped", "failed"]
+ReadyState: TypeAlias = Literal["ready", "stopping", "overloaded"]
 BlobKind: TypeAlias = Literal["flow", "data", "binary"]
 
 
@@ -79,7 +81,7 @@ class Health(_Answer):
 class Readiness(_Answer):
     """Whether runs are taken."""
 
-    status: Literal["ready", "stopping"]
+    status: ReadyState
 
 
 # ---- components -------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from stepflow_sdk.runtime.service.flows import flow_answer, stored_flow
 from stepflow_sdk.runtime.service.messages import (
     FlowAnswer,
     ItemList,
+    ReadyState,
     RunAnswer,
     RunDetails,
     RunList,
@@ -26,12 +27,16 @@ from stepflow_sdk.runtime.service.messages import (
 from stepflow_sdk.runtime.service.operations import API, JSON, Answer, Asked, Operation, json_answer
 from stepflow_sdk.runtime.service.problems import Conflict
 from stepflow_sdk.runtime.service.run_views import item_details, item_results, step_runs, summary_fields
+from stepflow_sdk.transports.http.policy import Refusal
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["RunOperations"]
+__all__ = ["MAX_RUNS", "RunOperations"]
+
+MAX_RUNS = 10_000
+"""So many runs may be under way at once unless the service is told otherwise."""
 
 _WAIT_SECONDS = 300
 """How long an answer waits for the end of a run unless the request says otherwise, as upstream has it."""
@@ -47,13 +52,21 @@ class RunOperations:
 
     Args:
         engine: Runs the flows.
-        is_ready: Whether runs are taken.
+        readiness: Whether runs are taken.
+        max_runs: How many may be there at once; for the message.
         stopping: Returns when the service ends: then nobody waits for a run any more.
     """
 
-    def __init__(self, engine: Engine, is_ready: Callable[[], bool], stopping: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        readiness: Callable[[], ReadyState],
+        max_runs: int,
+        stopping: Callable[[], Awaitable[object]],
+    ) -> None:
         self._engine = engine
-        self._is_ready = is_ready
+        self._readiness = readiness
+        self._max_runs = max_runs
         self._stopping = stopping
 
     def operations(self) -> list[Operation]:
@@ -148,11 +161,20 @@ class RunOperations:
             ),
         ]
 
+    def _require_ready(self) -> None:
+        match self._readiness():
+            case "stopping":
+                raise ResourceUnavailable("the service is stopping and takes no more runs")
+            case "overloaded":
+                error = ResourceUnavailable(f"{self._max_runs} runs are under way; try again later")
+                raise Refusal(503, error, [(b"retry-after", b"1")])
+            case "ready":
+                return
+
     async def create(self, asked: Asked) -> "Response":
         """The run is kept as safely as the store keeps runs when this answers."""
         body: RunRequest = asked.body
-        if not self._is_ready():
-            raise ResourceUnavailable("the service is stopping and takes no more runs")
+        self._require_ready()
         flow = await stored_flow(self._engine, body.flow_id)
         options = RunOptions(
             variables={} if body.variables is None else plain(body.variables),

@@ -142,7 +142,9 @@ def _server(api: list[Api]) -> StepflowServer[None]:
 
 
 @asynccontextmanager
-async def serving(policy: HttpPolicy | None = None, **options: Any) -> AsyncGenerator[Api, None]:
+async def serving(
+    policy: HttpPolicy | None = None, *, max_runs: int = 10_000, **options: Any
+) -> AsyncGenerator[Api, None]:
     """A service on a free port, with components ``echo``, ``fail``, ``skip`` and ``hold``."""
     policy = HttpPolicy() if policy is None else policy
     hub = EventHub()
@@ -150,7 +152,7 @@ async def serving(policy: HttpPolicy | None = None, **options: Any) -> AsyncGene
     if "state" not in options:
         options["runs"] = MemoryRunStore(keep_steps=True)
     async with LocalRuntime(_server(reached), on_event=hub, **options) as runtime:
-        service = RuntimeService(runtime, hub, policy, options.get("metrics"))
+        service = RuntimeService(runtime, hub, policy, options.get("metrics"), max_runs=max_runs)
         listener = bind("127.0.0.1", 0)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with (

@@ -154,3 +154,27 @@ async def test_made_up_names_do_not_make_new_lines_without_end() -> None:
     counted = {key: value for key, value in found.items() if key.startswith("stepflow_steps_total")}
     assert len(counted) == 501
     assert counted['stepflow_steps_total{component="other",status="completed"}'] == 200
+
+
+async def test_above_the_limit_runs_are_shed_and_nothing_of_them_is_kept() -> None:
+    async with serving(metrics=RuntimeMetrics(), max_runs=2) as api:
+        flow_id = await api.store(flow_of("/hold"))
+        body = {"flowId": flow_id, "input": [1]}
+        for _ in range(2):
+            assert (await api.call("POST", "/runs", body)).status == 202
+        await api.reached.wait()
+        for _ in range(20):
+            shed = await api.call("POST", "/runs", body)
+            assert (shed.status, shed.headers["retry-after"]) == (503, "1")
+            assert shed.message == "2 runs are under way; try again later"
+        ready = await api.call("GET", "//ready")
+        assert (ready.status, ready.json, ready.headers["retry-after"]) == (503, {"status": "overloaded"}, "1")
+        found = await metrics_of(api)
+        assert found["stepflow_runs_in_flight"] == 2
+        assert found['stepflow_rest_requests_total{route="/api/v1/runs",method="POST",code="503"}'] == 20
+        assert len((await api.ask("GET", "/runs"))["runs"]) == 2
+        api.gate.set()
+        for run in (await api.ask("GET", "/runs"))["runs"]:
+            await api.runtime.engine.wait(run["runId"])
+        assert (await api.call("GET", "//ready")).status == 200
+        assert (await api.call("POST", "/runs", {**body, "wait": True})).status == 200
