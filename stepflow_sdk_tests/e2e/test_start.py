@@ -44,6 +44,8 @@ def test_a_server_on_stdio_loads_what_it_needs_and_no_more() -> None:
     assert families(loaded) & (RARE | NOT_ON_STDIO) == set()
     ours = {name for name in loaded if name.startswith("stepflow_sdk")}
     assert 40 < len(ours) <= 80
+    outside = {name.partition(".")[0] for name in loaded - ours} - sys.stdlib_module_names - {"__mp_main__", "uvloop"}
+    assert outside <= {"msgspec", "typing_extensions"}
     # What is left of the standard library and of what the environment brings along.
     assert len(loaded - ours) <= 12, sorted(loaded - ours)
 
