@@ -54,12 +54,12 @@ class Options(Struct, frozen=True):
 
 def run_stdio(server: "StepflowServer[Any]", options: Options) -> None:
     """Serve one runtime on stdin and stdout until there is nobody to serve."""
-    _run(server, options, lambda wire: _serve_stdio(server, options, wire))
+    _run(server, options, take_wire(), lambda wire: _serve_stdio(server, options, wire))
 
 
 def run_mcp(server: "StepflowServer[Any]", options: Options) -> None:
     """Serve one MCP client on stdin and stdout until there is nobody to serve."""
-    _run(server, options, lambda wire: _serve_mcp(server, options, wire))
+    _run(server, options, take_wire(), lambda wire: _serve_mcp(server, options, wire))
 
 
 def run_http(server: "StepflowServer[Any]", options: Options) -> None:
@@ -70,6 +70,8 @@ def run_http(server: "StepflowServer[Any]", options: Options) -> None:
     """
     from stepflow_sdk.transports.http.serving import bind
 
+    # First of all: where a standard descriptor was closed at the start, the listener would get its number.
+    wire = take_wire()
     try:
         listener = bind(options.host, options.port)
     except OSError as error:
@@ -79,12 +81,16 @@ def run_http(server: "StepflowServer[Any]", options: Options) -> None:
             file=sys.stderr,
         )
         raise SystemExit(1) from None
-    _run(server, options, lambda wire: _serve_http(server, options, wire, listener))
+    _run(server, options, wire, lambda wire: _serve_http(server, options, wire, listener))
 
 
-def _run(server: "StepflowServer[Any]", options: Options, serve: Callable[[WireDescriptors], Awaitable[None]]) -> None:
+def _run(
+    server: "StepflowServer[Any]",
+    options: Options,
+    wire: WireDescriptors,
+    serve: Callable[[WireDescriptors], Awaitable[None]],
+) -> None:
     options.tuning.begin()
-    wire = take_wire()
     logs = LogThread(sys.stderr, options.log_level, options.log_format)
     logs.start()
     stdout, sys.stdout = sys.stdout, LineLogger(logging.getLogger("stepflow_sdk.stdout"))

@@ -224,6 +224,38 @@ def test_descriptors_that_are_closed_at_the_start_are_nobody_elses(closed: str) 
     assert ids == (["init", 1] if "0" not in closed and "1>" not in closed else [])
 
 
+@pytest.mark.promise("R4")
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&-", "1>&- 2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_an_http_server_listens_whatever_is_closed_at_the_start(closed: str) -> None:
+    import http.client
+    import shlex
+
+    with socket.socket() as free:  # it cannot say which port it has where its stdout is closed
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = f"exec {shlex.join(command_of('--http', '--port', str(port)))} {closed}"
+    process = subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, env=environment_of())
+
+    def answers() -> bool:
+        assert process.poll() is None
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except ConnectionRefusedError:
+            return False
+        finally:
+            connection.close()
+
+    try:
+        eventually(answers)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 # ---- nobody is left, and nothing -------------------------------------------------------------------------------
 
 
