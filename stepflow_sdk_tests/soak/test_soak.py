@@ -10,9 +10,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from stepflow_sdk_tests.reliability.memory import linux_only
+from stepflow_sdk_tests.soak.fuzzing.fuzz import fuzz
+from stepflow_sdk_tests.soak.fuzzing.targets import TARGETS
 from stepflow_sdk_tests.soak.report import Report
 from stepflow_sdk_tests.soak.supervisor import Result
 from stepflow_sdk_tests.soak.table import table
@@ -146,3 +149,23 @@ def test_where_the_fuzzer_is_not_to_be_had_inputs_are_made_at_random(is_broken: 
         assert run.returncode == 0
         assert int(executed.split()[-1]) > 10
         assert finds == []
+
+
+@pytest.mark.slow
+def test_a_target_is_fuzzed_and_what_it_came_to_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepflow_sdk_tests.soak.fuzzing.fuzz.TARGETS", {"paths": TARGETS["paths"]})
+    (report,) = fuzz(2.0)
+    assert report.total > 100
+    assert report.finds == []
+    assert report.figures[1].startswith(f"paths: {report.total:,} inputs")
+
+
+@linux_only
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kills", "faults", "requests"])
+def test_a_long_test_holds_when_it_is_short(name: str) -> None:
+    form = [sys.executable, "-m", "stepflow_sdk_tests.soak.form", name, "8"]
+    run = subprocess.run(form, stdout=subprocess.PIPE, check=True)
+    report = msgspec.json.decode(run.stdout.splitlines()[-1], type=Report)
+    assert report.total > 0
+    assert list(report.finds) == []
