@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ __all__ = ["bind", "is_loopback", "make_server", "parent_is_gone"]
 
 _KEEP_ALIVE = 30
 _CONNECTIONS = 1000
+_UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -87,7 +89,7 @@ def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, hea
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
     )
     config.load()
-    config.http_protocol_class = _with_head_limits(_closing_at_upgrades(config.http_protocol_class), head_timeout)
+    config.http_protocol_class = _with_head_limits(_without_upgrades(config.http_protocol_class), head_timeout)
     return Server(config)
 
 
@@ -139,25 +141,32 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
     return Limited
 
 
-def _closing_at_upgrades(base: Any) -> Any:
-    """Return uvicorn's protocol class for httptools, made to read no further behind a request for an upgrade.
+def _without_upgrades(base: Any) -> Any:
+    """Return uvicorn's protocol class for httptools, made to overlook that a request asks for an upgrade.
 
-    httptools takes what comes after its head for another protocol, also where that is the body; the next bytes would be
-    read as a request, which is how one is smuggled past a proxy.
+    A server may do that (RFC 9110, section 7.8), and clients that would rather speak HTTP/2 rely on it. httptools takes
+    what comes after such a head for another protocol, also where that is the body; so the field has another name before
+    it gets there. Where that cannot be told to be a head, in a pipeline or cut within the name, nothing is read any
+    further: the next bytes would be read as a request, which is how one is smuggled past a proxy.
     """
 
-    class Closing(base):  # type: ignore[misc]  # which class it is depends on what is installed
+    class Overlooking(base):  # type: ignore[misc]  # which class it is depends on what is installed
         _is_deaf = False
 
         def data_received(self, data: bytes) -> None:
-            if not self._is_deaf:
-                base.data_received(self, data)
+            if self._is_deaf:
+                return
+            cycle = self.cycle
+            if cycle is None or (cycle.response_complete and not cycle.more_body):
+                head, end, rest = data.partition(b"\r\n\r\n")
+                data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest if _UPGRADE.search(head) else data
+            base.data_received(self, data)
 
         def _unsupported_upgrade_warning(self) -> None:
             self._is_deaf = True
             self.cycle.keep_alive = False
 
-    return Closing if hasattr(base, "on_message_begin") else base
+    return Overlooking if hasattr(base, "on_message_begin") else base
 
 
 def parent_is_gone(parent: int) -> bool:
