@@ -42,6 +42,13 @@ def test_after_a_crash_the_step_is_tried_again_where_the_runtime_starts_the_serv
     assert own_stage.orchestrator.result(ECHO, "back") == "back"
 
 
+def test_the_step_of_a_server_that_is_told_to_end_is_tried_again_on_the_next_one(own_stage: Stage) -> None:
+    if own_stage.server is not None or own_stage.version in ("0.9.0", "0.10.0"):
+        pytest.skip("the server is not started again, or the code of the answer is not looked at")
+    assert own_stage.orchestrator.result(flow_of("end_once", {"name": uuid4().hex}))["attempt"] == 2
+    assert own_stage.orchestrator.result(ECHO, "back") == "back"
+
+
 def test_after_a_crash_calls_back_work_again(
     own_stage: Stage, network: Network, tmp_path: Path, known_limit: Callable[[str], None]
 ) -> None:

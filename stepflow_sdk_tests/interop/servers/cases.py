@@ -1,6 +1,7 @@
 """Components for the cases of the real orchestrators; run as a program, by its path."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -189,6 +190,17 @@ def rubbish() -> Any:
 @server.component
 def leave(code: int) -> Any:
     sys.exit(code)
+
+
+@server.component
+def end_once(name: str, ctx: BlockingContext) -> dict[str, Any]:
+    """Tell the server to end in the middle of the step, and answer at the next attempt."""
+    marker = Path(f"ended-{name}")
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait()
+    return {"attempt": ctx.attempt}
 
 
 @server.component
