@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import anyio
 import msgspec
@@ -40,6 +40,9 @@ from stepflow_sdk.runtime.steps import StepCaller
 from stepflow_sdk.runtime.stores.memory_runs import MemoryRunStore
 from stepflow_sdk.runtime.stores.options import StateOptions
 from stepflow_sdk.tracing import find_tracer
+
+if TYPE_CHECKING:
+    from stepflow_sdk.runtime.stores.sqlite import SqliteState
 
 __all__ = ["FlowSource", "LocalRuntime"]
 
@@ -113,6 +116,7 @@ class LocalRuntime:
         )
         own_stores = blobs is None and runs is None
         self._state = state if state is not None or not own_stores else self._assembly.state
+        self._store: SqliteState | None = None
         self._metrics = metrics
         if metrics is not None:
             metrics.watch(self._engine, self._assembly.plugins)
@@ -168,7 +172,7 @@ class LocalRuntime:
     async def _open_state(self, options: StateOptions | str | os.PathLike[str], stack: AsyncExitStack) -> None:
         from stepflow_sdk.runtime.stores.sqlite import SqliteState
 
-        state = await SqliteState.open(options)
+        state = self._store = await SqliteState.open(options)
         stack.push_async_callback(state.close)
         self._blobs = state.blobs
         self._engine.use_stores(state.blobs, state.runs)
@@ -388,6 +392,11 @@ class LocalRuntime:
     def has_state(self) -> bool:
         """Whether runs are kept in a state file."""
         return self._state is not None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether nothing can be kept in the state file any more; another process has to open it."""
+        return self._store is not None and self._store.has_failed
 
     @property
     def engine(self) -> Engine:

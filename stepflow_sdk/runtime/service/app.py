@@ -39,6 +39,7 @@ class RuntimeService(RestApi):
         max_runs: int = MAX_RUNS,
     ) -> None:
         engine, caller = runtime.engine, runtime.caller
+        self._runtime = runtime
         self._engine = engine
         self._hub = hub
         self._max_runs = max_runs
@@ -58,6 +59,8 @@ class RuntimeService(RestApi):
     def _readiness(self) -> ReadyState:
         if self._draining:
             return "stopping"
+        if self._runtime.has_failed:
+            return "failed"
         return "overloaded" if self._engine.active_runs >= self._max_runs else "ready"
 
     async def drain(self, seconds: float) -> None:

@@ -102,7 +102,7 @@ class HealthOperations:
         return json_answer(Health("healthy", datetime.now(UTC).isoformat(), __version__, "stepflow-sdk"))
 
     async def ready(self, asked: Asked) -> "Response":  # noqa: ARG002  (see `Handler`)
-        """Not while too many run, nor from the first signal on that ends the process."""
+        """Not while too many run, once the state file has failed, and from the signal on that ends the process."""
         state = self._readiness()
         answer = json_answer(Readiness(state), 200 if state == "ready" else 503)
         if state == "overloaded":

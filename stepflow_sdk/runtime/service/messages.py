@@ -46,7 +46,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**31)]
 RunState: TypeAlias = Literal["running", "completed", "failed", "cancelled", "paused", "recoveryFailed"]
 StepState: TypeAlias = Literal["blocked", "runnable", "running", "completed", "skipped", "failed"]
-ReadyState: TypeAlias = Literal["ready", "stopping", "overloaded"]
+ReadyState: TypeAlias = Literal["ready", "stopping", "overloaded", "failed"]
 BlobKind: TypeAlias = Literal["flow", "data", "binary"]
 
 

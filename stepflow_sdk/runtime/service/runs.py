@@ -168,8 +168,8 @@ class RunOperations:
             case "overloaded":
                 error = ResourceUnavailable(f"{self._max_runs} runs are under way; try again later")
                 raise Refusal(503, error, [(b"retry-after", b"1")])
-            case "ready":
-                return
+            case "ready" | "failed":
+                return  # a store that has failed says why
 
     async def create(self, asked: Asked) -> "Response":
         """The run is kept as safely as the store keeps runs when this answers."""

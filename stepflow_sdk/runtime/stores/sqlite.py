@@ -84,6 +84,11 @@ class SqliteState:
         """Whether the file can be written: not while its disk is full, nor any more once it failed otherwise."""
         return self._writer.is_writable
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether nothing is written any more, until another process opens the file."""
+        return self._writer.broken is not None
+
     async def prune(self, retention: Retention) -> int:
         """Forget runs that have ended, and blobs that nothing names any more; returns how many runs it were.
 

@@ -1,11 +1,13 @@
+import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from stepflow_sdk.errors import SkipStep
-from stepflow_sdk_tests.runtime.service.api import INPUT, NO_RUN, Api, flow_of
+from stepflow_sdk_tests.runtime.service.api import INPUT, NO_RUN, Api, flow_of, serving
 
 
 async def test_a_run_that_is_waited_for_is_answered_with_its_outcomes(kept: Api) -> None:
@@ -147,6 +149,23 @@ async def test_a_caller_that_goes_away_leaves_the_run_alone(api: Api) -> None:
     api.gate.set()
     (run,) = (await api.ask("GET", "/runs"))["runs"]
     assert (await api.ask("GET", f"/runs/{run['runId']}?wait=true"))["status"] == "completed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files that are open cannot be deleted there")
+async def test_a_service_whose_state_file_is_gone_refuses_runs_and_says_that_it_has_failed(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    async with serving(state=path) as api:
+        flow_id = await api.store(flow_of("/echo"))
+        run = await api.start(flow_of("/echo"), 1, wait=True)
+        assert (await api.call("GET", "//ready")).json == {"status": "ready"}
+        path.unlink()
+        for _ in range(2):
+            refused = await api.call("POST", "/runs", {"flowId": flow_id, "input": [1]})
+            assert refused.status == 503
+            assert refused.message.startswith("the state file: it was deleted or replaced while in use")
+        ready = await api.call("GET", "//ready")
+        assert (ready.status, ready.json) == (503, {"status": "failed"})
+        assert (await api.ask("GET", f"/runs/{run['runId']}"))["status"] == "completed"
 
 
 async def test_a_stopping_service_takes_no_runs_and_lets_those_it_has_end(api: Api) -> None:
