@@ -426,9 +426,12 @@ def _decode(part: Encoded, form: type[Struct], decoder: msgspec.json.Decoder[Any
 
 
 def _unguessable_ids() -> Iterator[str]:
-    # UUIDs of version 4, a page of randomness at a time: uuid.uuid4 costs more than decoding a whole message.
+    # UUIDs of version 4, a page of randomness at a time: uuid.uuid4 costs more than decoding a whole message. The first
+    # page is that of a single id: over HTTP each call has a peer of its own.
+    size = 16
     while True:
-        page = os.urandom(4096).hex()
+        page = os.urandom(size).hex()
+        size = min(size * 4, 4096)
         for at in range(0, len(page), 32):
             h = page[at : at + 32]
             variant = "89ab"[int(h[16], 16) & 3]

@@ -157,14 +157,23 @@ class CallbackHandler:
 
     Attributes:
         tasks: Where answers are worked out, each in a task of its own; see `ServerHandler`.
-        ended: Set when the connection is over.
     """
 
     def __init__(self, callbacks: Callbacks, blob_url: Callable[[], Awaitable[str]] | None = None) -> None:
         self.tasks: TaskGroup | None = None
-        self.ended = anyio.Event()
+        self._ended: anyio.Event | None = None
+        self._is_over = False
         self._callbacks = callbacks
         self._blob_url = blob_url
+
+    @property
+    def ended(self) -> anyio.Event:
+        """Set when the connection is over; made when it is asked for, since that of a mere exchange never is."""
+        if self._ended is None:
+            self._ended = anyio.Event()
+            if self._is_over:
+                self._ended.set()
+        return self._ended
 
     def fork(self) -> "CallbackHandler":
         """See `ServerHandler.fork`."""
@@ -190,7 +199,9 @@ class CallbackHandler:
 
     def closed(self, connection: Connection) -> None:  # noqa: ARG002  (see `Handler`)
         """See `Handler.closed`."""
-        self.ended.set()
+        self._is_over = True
+        if self._ended is not None:
+            self._ended.set()
 
     async def _answer(self, connection: Connection, request: Request, answer: Callable[[Any], Awaitable[Any]]) -> None:
         try:

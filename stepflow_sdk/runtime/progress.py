@@ -91,9 +91,10 @@ class Progress:
     @property
     def has_room(self) -> bool:
         """Whether another item can begin; when none can, a worker ends, and that of an earlier item goes on."""
-        exhausted = self._job.inputs.exhausted
-        if exhausted or self._job.in_memory or not self._active:
-            return not exhausted
+        if self._job.inputs.exhausted:
+            return False
+        if self._job.in_memory or not self._active:
+            return True
         # Items begin in their order, so the first one is the earliest that has not ended.
         return self._begun - next(iter(self._active)) < _WINDOW
 

@@ -109,7 +109,7 @@ class StepCaller:
 
     def direct(self, step: Step, input: Any) -> Direct | None:
         """The component of a step, where it can be called at once by `begin`; `run` can call every one."""
-        if self.tracer is not None:
+        if self.tracer is not None or not self._direct:
             return None
         try:
             target = self.router.route(step.component, input)

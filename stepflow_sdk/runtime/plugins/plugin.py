@@ -68,8 +68,10 @@ class ServerHandler(Handler, Protocol):
     tasks: TaskGroup | None
     """Where its answers are worked out; set before the connection carries anything."""
 
-    ended: anyio.Event
-    """Set when the connection is over."""
+    @property
+    def ended(self) -> anyio.Event:
+        """Set when the connection is over."""
+        ...
 
     def fork(self) -> "ServerHandler":
         """A handler for another connection to the same server, where each call has one of its own."""
