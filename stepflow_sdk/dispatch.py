@@ -83,8 +83,8 @@ class Dispatcher:
         execution = _Execution(executor, spec, self._lane, self, connection, request, params)
         try:
             execution.bound = spec.bind(params.input, _NO_TEXTS, _NOTHING)
-        except WireError as error:
-            connection.fail(request, error)
+        except BaseException as error:  # classes and validators of the input are code of the user
+            execution.refused(error)
             return
         executor.start(execution)
 
@@ -183,9 +183,9 @@ class Dispatcher:
         inject = {type(context): context for context in (execution.context(),)} if spec.injected else _NOTHING
         try:
             execution.bound = spec.bind(params.input, path_params, inject)
-        except WireError as error:
+        except BaseException as error:  # classes and validators of the input are code of the user
             execution.told(error)
-            connection.fail(request, error)
+            execution.refused(error)
             return
         service.executor.start(execution)
 
@@ -272,6 +272,11 @@ class _Execution(Execution, eq=False):
             self.connection.reply_output(self.request, output)
         else:
             _answer_failure(self.connection, self.request, error, self.context())
+
+    def refused(self, error: BaseException) -> None:
+        """Take the exception for which the function is not called at all."""
+        self.answered = True
+        _answer_failure(self.connection, self.request, error, self.context())
 
     def told(self, error: BaseException | None) -> None:
         """Take note of how the call ended."""

@@ -52,7 +52,7 @@ def describe_exception(error: BaseException) -> str:
     """Return ``error`` as one short line, also when its ``str()`` raises."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # the text of an exception is user code
+    except BaseException:  # the text of an exception is user code
         text = ""
     name = type(error).__name__
     return f"{name}: {_cut(text, 200)}" if text else name

@@ -54,6 +54,16 @@ def test_whatever_is_raised_is_a_failed_execution(end: End, way: str, how: str) 
     assert "Traceback" not in text
 
 
+@pytest.mark.promise("R1", "R3")
+@pytest.mark.parametrize("how", [*ERRORS, *DOINGS])
+@pytest.mark.parametrize("component", ["/read/dataclass", "/read/struct", "/read/fields"])
+def test_whatever_the_class_of_an_input_raises_is_answered(end: End, component: str, how: str) -> None:
+    input = {"how": how}
+    error = end.execute(component, {"first": input} if component == "/read/fields" else input)["error"]
+    assert error["code"] < 0
+    assert "Traceback" not in json.dumps(error)
+
+
 @pytest.mark.promise("R13")
 @pytest.mark.parametrize("how", ["not a number in data", "surrogate in data", "cyclic data", "deep data"])
 @pytest.mark.parametrize("way", WAYS)

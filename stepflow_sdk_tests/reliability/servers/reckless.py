@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import decimal
 import enum
 import logging
@@ -14,6 +15,8 @@ import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from stepflow_sdk import (
     BlockingContext,
@@ -259,6 +262,36 @@ def raise_thread(how: str) -> None:
 @server.component("raise/inline", run_in_thread=False)
 def raise_inline(how: str) -> None:
     blow(how)
+
+
+@dataclasses.dataclass
+class Blowing:
+    how: str
+
+    def __post_init__(self) -> None:
+        blow(self.how)
+
+
+class BlowingStruct(msgspec.Struct):
+    how: str
+
+    def __post_init__(self) -> None:
+        blow(self.how)
+
+
+@server.component("read/dataclass")
+async def read_dataclass(input: Blowing) -> str:
+    return input.how
+
+
+@server.component("read/struct")
+def read_struct(input: BlowingStruct) -> str:
+    return input.how
+
+
+@server.component("read/fields")
+async def read_fields(first: BlowingStruct, second: int = 1) -> str:
+    return first.how
 
 
 # ---- what is returned -----------------------------------------------------------------------------------------
