@@ -57,20 +57,27 @@ class RunLog:
         self._running.clear()
 
     def _step_started(self, event: StepStarted) -> None:
-        _log.debug("the step has begun", extra=_ids(event))
+        # Of what is not shown nothing is made: there are as many of these as steps.
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("the step has begun", extra=_ids(event))
+        if self._slow_after is None:
+            return
         key = (event.run_id, event.item, event.step_id)
-        if self._slow_after is not None and key not in self._running and key not in self._late:
+        if key not in self._running and key not in self._late:
             self._running[key] = (time.monotonic(), event)
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(self._slow_after, self._look)
 
     def _step_ended(self, event: StepEnded) -> None:
-        key = (event.run_id, event.item, event.step_id)
-        self._running.pop(key, None)
-        if key in self._late:
-            self._late.remove(key)
-            _log.warning("the step ended after %.1f s", event.seconds, extra=_ids(event))
+        if self._slow_after is not None:
+            key = (event.run_id, event.item, event.step_id)
+            self._running.pop(key, None)
+            if key in self._late:
+                self._late.remove(key)
+                _log.warning("the step ended after %.1f s", event.seconds, extra=_ids(event))
         if event.failure is None:
+            if not _log.isEnabledFor(logging.INFO):
+                return
             _log.info("the step is %s after %.3f s", event.status, event.seconds, extra=_ids(event))
         else:
             said = event.failure.message[:_LONGEST]
