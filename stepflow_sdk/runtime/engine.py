@@ -248,7 +248,9 @@ class Engine:
     @property
     def waiting_steps(self) -> int:
         """How many of their steps could be called, and wait for a turn."""
-        return sum(active.scheduler.waiting for active in self._active.values() if active.scheduler is not None)
+        # Copied, for metrics may be read in another thread.
+        active = list(self._active.values())
+        return sum(run.scheduler.waiting for run in active if run.scheduler is not None)
 
     def is_active(self, run_id: str) -> bool:
         """Whether this process is at a run."""
