@@ -100,15 +100,16 @@ class Execution(_Progress, eq=False):
 
     def outcome(self) -> "Outcome":
         """Call the function and encode its output."""
-        output: bytes | Packed = b""
-        failure = None
         try:
             output = self.spec.encode(self.call())
         except BaseException as error:  # SystemExit of a component must not be that of the server
-            failure = error
+            if self.executor.is_copy:
+                end_copy(error)
+            # Not kept in a variable: its traceback leads to this frame.
+            return b"", error
         if self.executor.is_copy:
-            end_copy(failure)
-        return output, failure
+            end_copy(None)
+        return output, None
 
 
 _MANY_STALE = 1000
