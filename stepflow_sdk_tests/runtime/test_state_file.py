@@ -593,6 +593,9 @@ async def test_a_transaction_without_a_log_that_a_crash_cut_off_is_undone(tmp_pa
     truth = await _read_all(path, ids)
     await anyio.run_process([sys.executable, "-c", CUT_OFF, str(path)])
     assert (tmp_path / "state.db-journal").stat().st_size > 0
+    # Whoever only looks cannot do it.
+    with pytest.raises(StateError, match="a crash left work to be undone"):
+        opening.check_file(path)
     assert await _read_all(path, ids) == truth
 
 

@@ -90,6 +90,7 @@ def unusable_file(path: Path, error: Exception) -> StateError:
 _HINTS: Final = {
     # Whoever only reads needs the index of the log, too.
     "SQLITE_CANTOPEN": "; SQLite needs a directory that it can write to",
+    "SQLITE_READONLY_ROLLBACK": "; a crash left work to be undone, which `stepflow-sdk resume` does",
     "SQLITE_BUSY": ": by another program than a runtime; end it, or wait for it",
     "SQLITE_IOERR_SHM": "; is the disk full?",
     "SQLITE_IOERR_WRITE": "; is the disk full?",
