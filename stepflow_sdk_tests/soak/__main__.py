@@ -55,9 +55,12 @@ def _told() -> Iterator[str]:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < math.inf:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"a positive number of seconds is expected, not {text!r}")
     return value
 
 
