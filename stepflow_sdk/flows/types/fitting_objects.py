@@ -22,16 +22,25 @@ _MISSING: Final = {
 }
 
 
+_MOST_HINTS: Final = 50
+"""Of one object so many names are looked for that may have been meant: more are not read, and the search takes time."""
+
+
 def fit_fields(fitter: "Fitter", wanted: dict[str, Json], given: Fields, spot: "Spot") -> Iterator[Fit]:
     """All that a schema says of objects."""
     yield from _required(wanted, given, spot)
+    strangers = 0
     for name, (type, always) in given.declared.items():
         if fitter.is_tired:
             break
         if isinstance(type, Never):
             continue
         for schema in _schemas_for(wanted, name):
-            fit = _unexpected(wanted, name, spot) if schema is False else fitter.fit(schema, type, spot.into(name))
+            if schema is False:
+                strangers += 1
+                fit = _unexpected(wanted, name, spot, is_hinted=strangers <= _MOST_HINTS)
+            else:
+                fit = fitter.fit(schema, type, spot.into(name))
             yield fit if always else at_most(fit, Verdict.MAYBE)
     if not given.is_closed:
         yield from _open(fitter, wanted, given, spot)
@@ -43,6 +52,7 @@ def fit_fields(fitter: "Fitter", wanted: dict[str, Json], given: Fields, spot: "
 
 
 def _required(wanted: dict[str, Json], given: Fields, spot: "Spot") -> Iterator[Fit]:
+    missing = 0
     for name in _texts(wanted.get("required")):
         _, presence = given.look_up(name)
         if presence is Presence.ALWAYS:
@@ -50,7 +60,9 @@ def _required(wanted: dict[str, Json], given: Fields, spot: "Spot") -> Iterator[
         verdict, said = _MISSING[presence]
         if presence is Presence.DECLARED and _is_likely(name, given):
             verdict = Verdict.UNKNOWN
-        yield spot.problem(verdict, f"the field {name[:60]!r} {said}{_spelled(name, wanted, given)}")
+        missing += 1
+        hint = _spelled(name, wanted, given) if missing <= _MOST_HINTS else ""
+        yield spot.problem(verdict, f"the field {name[:60]!r} {said}{hint}")
 
 
 def _is_likely(name: str, given: Fields) -> bool:
@@ -86,9 +98,10 @@ def _schemas_for(wanted: dict[str, Json], name: str) -> Iterator[Json]:
         yield wanted["additionalProperties"]
 
 
-def _unexpected(wanted: dict[str, Json], name: str, spot: "Spot") -> Fit:
+def _unexpected(wanted: dict[str, Json], name: str, spot: "Spot", *, is_hinted: bool) -> Fit:
     known = _object(wanted.get("properties"))
-    hint = did_you_mean(name, known) or (f"known here: {names(known)}" if known else "no field is")
+    meant = did_you_mean(name, known) if is_hinted else None
+    hint = meant or (f"known here: {names(known)}" if known else "no field is")
     return spot.into(name).problem(Verdict.NEVER, f"the field {name[:60]!r} is not allowed; {hint}")
 
 

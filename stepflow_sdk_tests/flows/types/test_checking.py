@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from stepflow_sdk.flows import ComponentSchemas, Diagnostic, TypeReport, check_types, load_flow, parse_flow, parse_yaml
+from stepflow_sdk.flows.types import fitting_objects
 from stepflow_sdk_tests.flows.types.schemas import is_valid
 
 NUMBER = {"type": "number"}
@@ -344,3 +345,24 @@ def test_a_reference_of_a_schema_leads_nowhere_but_into_its_document(reference: 
         }
     )
     assert [finding.level for finding in check_types(flow, {}).diagnostics if finding.level != "warning"] == []
+
+
+def test_what_was_meant_is_looked_for_in_an_object_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(name: str, known: Any) -> None:
+        looked.append(name)
+
+    monkeypatch.setattr(fitting_objects, "did_you_mean", look)
+    fields = {f"name_{index}": STRING for index in range(100)}
+    given = {"type": "object", "properties": {f"{name}x": STRING for name in fields}, "additionalProperties": False}
+    wanted = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    flow = parse_flow(
+        {
+            "schemas": {"type": "object", "properties": {"input": given}},
+            "steps": [{"id": "b", "component": "/b", "input": {"$input": "$"}, "mustExecute": True}],
+        }
+    )
+    assert check_types(flow, {"/b": ComponentSchemas(wanted, True)}).diagnostics
+    assert len([name for name in looked if name.endswith("x")]) == 50
+    assert len([name for name in looked if not name.endswith("x")]) == 50
