@@ -14,11 +14,17 @@ def _refuse(code: int, data: memoryview) -> Any:  # noqa: ARG001  (msgspec's sig
 
 _decode = msgspec.msgpack.Decoder(ext_hook=_refuse).decode
 
-# NaN and infinity are the doubles whose exponent has all bits set. These bytes may mean something else, too: who finds
+# NaN and infinity are the numbers whose exponent has all bits set. These bytes may mean something else, too: who finds
 # them takes the way through JSON, on which nothing is lost but time.
-has_no_json = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
+has_no_json = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]").search
 
 _BYTES = (b"\xc4", b"\xc5", b"\xc6")
+
+
+def _check_numbers(value: Any) -> None:
+    import json
+
+    json.dumps(msgspec.to_builtins(value), allow_nan=False)
 
 
 class Packed:
@@ -50,13 +56,18 @@ class Packed:
         return msgspec.json.decode(self.to_json())
 
     def to_json(self) -> bytes:
-        """Return the value as JSON text; what JSON has not becomes what it is in JSON: bytes are base64, NaN is null.
+        """Return the value as JSON text; what JSON has not becomes what it is in JSON: bytes are base64.
 
         Raises:
-            msgspec.DecodeError: The bytes are not MessagePack, or nothing that could be JSON.
+            msgspec.DecodeError: The bytes are not MessagePack, or nothing that could be JSON, such as NaN.
         """
         try:
-            return msgspec.json.encode(_decode(self.data))
+            value = _decode(self.data)
+            text = msgspec.json.encode(value)
+            # A number that JSON has not becomes null, in silence.
+            if b"null" in text and has_no_json(self.data):
+                _check_numbers(value)
+            return text
         except (TypeError, ValueError) as error:
             raise msgspec.DecodeError(f"not a value of JSON: {error}") from None
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -119,16 +120,35 @@ def test_what_messagepack_would_say_in_another_way_than_json_goes_out_as_json(va
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_numbers_that_json_has_not_are_refused_on_the_way_out_and_null_on_the_way_in(value: float) -> None:
+def test_numbers_that_json_has_not_are_refused_both_ways(value: float) -> None:
     def number(value: float) -> float:
         return value
 
     spec = spec_of(number)
     with pytest.raises(ComponentError):
         spec.packing().encode(value)
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInput):
         spec.bind(Packed(msgspec.msgpack.encode({"value": value})), {}, {})
-    assert refused.value.data["problems"][0]["path"] == "$.value"
+    with pytest.raises(InvalidInput):
+        spec.bind(Packed(b"\x81\xa5value\xca" + struct.pack(">f", value)), {}, {})
+
+
+@pytest.mark.parametrize("value", [math.nan, [1.5, math.inf], {"a": {"b": -math.inf}}])
+def test_numbers_that_json_has_not_do_not_become_null_where_anything_may_come(value: Any) -> None:
+    def anything(input: Any) -> Any:
+        return input
+
+    with pytest.raises(InvalidInput):
+        spec_of(anything).bind(Packed(msgspec.msgpack.encode(value)), {}, {})
+
+
+def test_bytes_that_only_look_like_no_number_come_through() -> None:
+    def anything(input: Any) -> Any:
+        return input
+
+    value = {"blob": b"\xcb\x7f\xf0" * 3, "none": None, "number": 1.5}
+    bound = spec_of(anything).bind(Packed(msgspec.msgpack.encode(value)), {}, {})
+    assert bound() == {"blob": "y3/wy3/wy3/w", "none": None, "number": 1.5}
 
 
 def test_a_struct_that_was_changed_to_what_it_must_not_be_is_refused() -> None:

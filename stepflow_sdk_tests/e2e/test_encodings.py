@@ -242,11 +242,10 @@ while head := wire.read(5):
 
 async def test_an_answer_that_cannot_be_read_fails_its_call_alone() -> None:
     async with LocalRuntime([sys.executable, "-c", BROKEN_SERVER, "msgpack"]) as runtime:
-        for broken in ("c1", "a1ff", "92", "c7016301", "91" * 5000):
+        for broken in ("c1", "a1ff", "92", "c7016301", "91" * 5000, "cb7ff8000000000000", "ca7fc00000"):
             with pytest.raises(InternalError, match="cannot be read"):
                 await runtime.execute("/any", broken)
         assert await runtime.execute("/any", "93010203") == [1, 2, 3]
-        assert await runtime.execute("/any", "cb7ff8000000000000") is None
 
 
 async def test_a_server_that_wants_an_encoding_that_it_was_not_offered_is_refused() -> None:
