@@ -5,6 +5,7 @@ Each line on stdout is what it has come to up to then, as JSON; whatever else is
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import msgspec
@@ -31,9 +32,10 @@ def main() -> None:
     os.dup2(2, 1)
     package = f"stepflow_sdk_tests.soak.{'fuzzing.' if name == 'fuzz' else ''}{name}"
     form: Form = getattr(import_module(package), name)
-    for report in form(seconds):
-        with open(out, "wb", closefd=False) as stream:
-            stream.write(msgspec.json.encode(report) + b"\n")
+    with suppress(KeyboardInterrupt):  # who asks for the end has what was told
+        for report in form(seconds):
+            with open(out, "wb", closefd=False) as stream:
+                stream.write(msgspec.json.encode(report) + b"\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -28,6 +28,7 @@ LEFT_SECONDS = 20.0
 """What a test has started may take so long to notice that it is over."""
 
 _TOLD_SECONDS = 10.0
+_END_SECONDS = 5.0
 _decode = msgspec.json.Decoder(Report).decode
 
 
@@ -137,6 +138,10 @@ def _follow(result: Result, command: Sequence[str], limit: float, environment: d
                     print(f"soak: {result.name}: {said}", file=sys.stderr, flush=True)
             code = process.wait()
         except BaseException:
+            # Not all of its files are in the directory that goes: it has a moment to remove what it made elsewhere.
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_SECONDS)
             process.kill()
             raise
         finally:
