@@ -1,11 +1,14 @@
 """Which run, step and component log records belong to."""
 
+import json
 import logging
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from stepflow_sdk import StepflowServer
+from stepflow_sdk.context.logs import JsonFormatter
 from stepflow_sdk.protocol.messages import ComponentInfo
 from stepflow_sdk.runtime import LocalRuntime
 from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
@@ -65,3 +68,12 @@ def test_the_log_of_a_command_says_which_step_wrote_a_line(cli: CommandLine) -> 
     (line,) = [line for line in done.err.splitlines() if "heard" in line]
     run_id = next(line.split()[1] for line in done.err.splitlines() if line.startswith("run "))
     assert line == f"WARNING mine [/speak run={run_id} step=loud]: heard"
+
+
+def test_a_record_within_a_span_carries_the_id_of_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+    with TracerProvider().get_tracer("test").start_as_current_span("outer") as span:
+        logging.getLogger("stepflow_sdk.runtime").warning("within")
+    logging.getLogger("stepflow_sdk.runtime").warning("without")
+    within, without = (json.loads(JsonFormatter().format(record)) for record in caplog.records)
+    assert within["trace_id"] == f"{span.get_span_context().trace_id:032x}"
+    assert "trace_id" not in without
