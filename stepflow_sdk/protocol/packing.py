@@ -38,10 +38,6 @@ class _PackedParams(ComponentExecuteParams):
     input: bytes
 
 
-class _PackedResult(ComponentExecuteResult):
-    output: bytes
-
-
 class _Execute(Struct, gc=False):
     id: int | str
     method: Literal["components/execute"]
@@ -50,7 +46,7 @@ class _Execute(Struct, gc=False):
 
 class _Executed(Struct, gc=False):
     id: str
-    result: _PackedResult
+    result: ComponentExecuteResult
     error: None = None
     method: Literal["\0"] = "\0"  # as in the codec for JSON
 
@@ -107,9 +103,9 @@ def _read_execute(frame: bytes | bytearray) -> OnePass:
 
 
 def _read_executed(frame: bytes | bytearray) -> Executed:
-    executed = cast("Executed", _decode_executed(frame))
+    executed = _decode_executed(frame)
     result = executed.result
-    result.output = Packed(result.output)
+    result.output = _read_text_or_bytes(memoryview(result.output))
     return executed
 
 

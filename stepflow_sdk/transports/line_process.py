@@ -21,6 +21,10 @@ _LAST_WORDS = 0.5
 """Seconds in which the rest of stderr and the exit code may still arrive after one stream has ended."""
 
 _HIGH_WATER = 1024 * 1024
+_PIPE_BYTES = 64 * 1024
+_MAX_READ = "max_size"
+"""Where asyncio's own transports have the size of a read; those of other event loops have nothing like it."""
+
 _MAX_NOISE = 20
 _SHOWN = 200
 
@@ -106,6 +110,11 @@ class LineProcess(Child):
         process = cast("asyncio.SubprocessTransport", transport)
         self._stdin = cast("asyncio.WriteTransport", process.get_pipe_transport(0))
         self._stdin.set_write_buffer_limits(high=_HIGH_WATER)
+        stdout = process.get_pipe_transport(1)
+        # A pipe holds no more than this. For every read asyncio asks for four times as much, which memory allocators
+        # fetch from the system and give back each time: that cost more than all that is done with a small message.
+        if hasattr(stdout, _MAX_READ):
+            setattr(stdout, _MAX_READ, _PIPE_BYTES)
 
     def pause_writing(self) -> None:
         """Called by the event loop: the server is behind with reading."""
