@@ -191,10 +191,14 @@ def test_an_interrupted_wait_ends_a_run_but_not_a_submission(directory: Path, co
     (directory / "flow.json").write_text(json.dumps(FLOW), "utf-8")
     with served(directory, "--server", "gated:server", "--drain", "0") as service:
         words = [command, "--flow", "flow.json", "--input-json", "1", "--engine", service.url]
-        waiting = subprocess.Popen([sys.executable, "-m", "stepflow_sdk", *words], cwd=directory)
-        until_second(directory)
-        waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(PATIENCE) == 130
+        command_line = [sys.executable, "-m", "stepflow_sdk", *words]
+        with subprocess.Popen(command_line, cwd=directory, stderr=subprocess.PIPE, text=True) as waiting:
+            assert waiting.stderr is not None
+            # Until it has been told the id of the run, it has nothing to end.
+            assert any(line.startswith("run ") for line in waiting.stderr)
+            until_second(directory)
+            waiting.send_signal(signal.SIGINT)
+            assert waiting.wait(PATIENCE) == 130
         (run,) = service.call("GET", "/api/v1/runs")[1]["runs"]
         assert run["status"] == status
 
