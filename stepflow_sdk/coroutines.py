@@ -1,7 +1,7 @@
 """Going on with a coroutine that has begun elsewhere."""
 
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any
 
@@ -12,17 +12,18 @@ __all__ = ["go_on"]
 def go_on(
     coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any],
     waits_for: Any,
-    context: Context,
+    context: Context | None = None,
     error: BaseException | None = None,
 ) -> Generator[Any, Any, Any]:
-    """Run the rest of a coroutine, each step in its own context, and return what it returns.
+    """Run the rest of a coroutine and return what it returns.
 
     Args:
         coroutine: Somebody has called its ``send`` once.
         waits_for: What that gave.
-        context: Where it runs.
+        context: Where it runs; None for where it is waited for, as it has begun there.
         error: What it gets instead of what it waits for.
     """
+    run = _run_here if context is None else context.run
     while True:
         sent: Any = None
         if error is None:
@@ -35,9 +36,13 @@ def go_on(
                 error = thrown
         try:
             if error is None:
-                waits_for = context.run(coroutine.send, sent)
+                waits_for = run(coroutine.send, sent)
             else:
-                waits_for = context.run(coroutine.throw, error)
+                waits_for = run(coroutine.throw, error)
                 error = None
         except StopIteration as ended:
             return ended.value
+
+
+def _run_here(function: Callable[[Any], Any], argument: Any) -> Any:
+    return function(argument)

@@ -119,6 +119,22 @@ class Connection:
             if peer.out_bytes:
                 self.flush()
 
+    def receive_execute(self, frame: bytes | bytearray) -> bool:
+        """Take a frame that asks to execute a component, and is perfect; False for others, which `receive` takes."""
+        request = self.peer.receive_execute(frame)
+        if request is None:
+            return False
+        self._reading = True
+        try:
+            self._handler.request(self, request)
+        except Exception as error:
+            self._failed(request, error)
+        finally:
+            self._reading = False
+            if self.peer.out_bytes:
+                self.flush()
+        return True
+
     def refuse(self, start: bytes | bytearray, error: WireError) -> None:
         """Answer a message that is too long to be read, of which ``start`` is the beginning."""
         for event in self.peer.refuse(start, error):

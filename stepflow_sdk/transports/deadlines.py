@@ -37,7 +37,8 @@ class Deadlines(Generic[T]):
         self._due.pop(what, None)
 
     def close(self) -> None:
-        """Let nothing expire any more."""
+        """Let nothing expire any more, and let go of whoever would be told."""
+        self._expire = _tell_nobody
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -51,3 +52,7 @@ class Deadlines(Generic[T]):
             self._expire(what)
         if self._due and self._timer is None:
             self._timer = self._loop.call_at(min(self._due.values()), self._look)
+
+
+def _tell_nobody(_: object) -> None:
+    pass

@@ -1,8 +1,7 @@
 """The body of a request, read within the bounds of a policy."""
 
 import asyncio
-import contextvars
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 from stepflow_sdk.coroutines import go_on
@@ -10,7 +9,27 @@ from stepflow_sdk.errors import InvalidRequest, RequestTimeout
 from stepflow_sdk.transports.http.messages import Message, Receive
 from stepflow_sdk.transports.http.policy import HttpPolicy, Refusal
 
-__all__ = ["body_pieces", "read_body"]
+__all__ = ["begin_body", "body_pieces", "read_body"]
+
+
+def begin_body(receive: Receive, policy: HttpPolicy) -> bytes | Awaitable[bytes]:
+    """Read a body: nearly always it is there already, and then nobody waits; `read_body` tells the rest."""
+    receiving: Any = receive()
+    if not hasattr(receiving, "send"):
+        return _read_on(receiving, receive, policy)
+    try:
+        waits_for = receiving.send(None)
+    except StopIteration as ended:
+        message: Message = ended.value
+        body: bytes = message.get("body", b"")
+        if (
+            message["type"] == "http.request"
+            and not message.get("more_body", False)
+            and len(body) <= policy.max_body_bytes
+        ):
+            return body
+        return _read_on(_there(message), receive, policy)
+    return _read_on(go_on(receiving, waits_for), receive, policy)
 
 
 async def read_body(receive: Receive, policy: HttpPolicy) -> bytes:
@@ -19,14 +38,8 @@ async def read_body(receive: Receive, policy: HttpPolicy) -> bytes:
     Raises:
         Refusal: 400 when the client goes away, 413 for more bytes than it may have, 408 when they come too slowly.
     """
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        body, is_last = await _receive_piece(receive, policy, size)
-        if is_last:
-            return b"".join([*parts, body]) if parts else body
-        size += len(body)
-        parts.append(body)
+    body = begin_body(receive, policy)
+    return body if isinstance(body, bytes) else await body
 
 
 async def body_pieces(receive: Receive, policy: HttpPolicy) -> AsyncGenerator[bytes, None]:
@@ -34,15 +47,32 @@ async def body_pieces(receive: Receive, policy: HttpPolicy) -> AsyncGenerator[by
     size = 0
     is_last = False
     while not is_last:
-        body, is_last = await _receive_piece(receive, policy, size)
+        body, is_last = await _receive_piece(receive(), policy, size)
         size += len(body)
         yield body
 
 
-async def _receive_piece(receive: Receive, policy: HttpPolicy, size: int) -> tuple[bytes, bool]:
+async def _read_on(receiving: Awaitable[Message], receive: Receive, policy: HttpPolicy) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        body, is_last = await _receive_piece(receiving, policy, size)
+        size += len(body)
+        parts.append(body)
+        if is_last:
+            return b"".join(parts)
+        receiving = receive()
+
+
+async def _there(message: Message) -> Message:
+    return message
+
+
+async def _receive_piece(receiving: Awaitable[Message], policy: HttpPolicy, size: int) -> tuple[bytes, bool]:
     """The next piece of a body of which so many bytes have come, and whether it is the last one."""
     try:
-        message = await _receive_within(policy.body_timeout, receive)
+        async with asyncio.timeout(policy.body_timeout):
+            message = await receiving
     except TimeoutError:
         error = RequestTimeout("the body did not arrive in time", data={"timeout": policy.body_timeout})
         raise Refusal(408, error, [(b"connection", b"close")]) from None
@@ -52,21 +82,3 @@ async def _receive_piece(receive: Receive, policy: HttpPolicy, size: int) -> tup
     if size + len(body) > policy.max_body_bytes:
         raise policy.too_long()
     return body, not message.get("more_body", False)
-
-
-async def _receive_within(seconds: float, receive: Receive) -> Message:
-    # A small body is there already, and then nobody needs a timer, which costs more than the rest.
-    receiving: Any = receive()
-    if not hasattr(receiving, "send"):
-        async with asyncio.timeout(seconds):
-            awaited: Message = await receiving
-            return awaited
-    context = contextvars.copy_context()
-    try:
-        waits_for = context.run(receiving.send, None)
-    except StopIteration as ended:
-        message: Message = ended.value
-        return message
-    async with asyncio.timeout(seconds):
-        later: Message = await go_on(receiving, waits_for, context)
-        return later

@@ -10,8 +10,9 @@ from stepflow_sdk.errors import InvalidRequest, NotFound, ParseError, ResourceUn
 from stepflow_sdk.protocol import error_of
 from stepflow_sdk.protocol.codec import Envelope, Unreadable, encode_error, read_envelope
 from stepflow_sdk.transports.connection import Connection, Handler
-from stepflow_sdk.transports.http.body import read_body
+from stepflow_sdk.transports.http.body import begin_body
 from stepflow_sdk.transports.http.exchange import Exchange
+from stepflow_sdk.transports.http.known_heads import KnownHeads
 from stepflow_sdk.transports.http.messages import JSON_CONTENT, Receive, Scope, Send, send_answer, send_refusal
 from stepflow_sdk.transports.http.policy import HttpPolicy, Refusal
 from stepflow_sdk.transports.http.sessions import EVENTS_PATH, SESSION_PREFIX, Session, SessionLimits, Sessions
@@ -76,19 +77,28 @@ class HttpEndpoint:
         self._calls: dict[str, Connection] = {}
         self._sessions = Sessions(sessions)
         self._exchanges = 0
+        self._heads = KnownHeads(policy)
+        self._spare: Exchange | None = None
         self._is_stopping = is_stopping
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; an ASGI application for ``http`` scopes."""
         try:
-            self._policy.check_source(scope["headers"])
             path = _path(scope)
-            if path in {"", "/"}:
+            if path in {"", "/"} and scope["method"] == "POST":
+                self._heads.check(scope["headers"])
                 await self._post(scope, receive, send, None)
-            elif path.startswith(SESSION_PREFIX):
+                return
+            self._policy.check_source(scope["headers"])
+            if path in {"", "/"}:
+                raise _wrong_method(b"POST")
+            if path.startswith(SESSION_PREFIX):
                 self._policy.check_caller(scope["headers"])
                 session = self._sessions.get(path.removeprefix(SESSION_PREFIX))
+                if scope["method"] != "POST":
+                    raise _wrong_method(b"POST")
+                self._policy.check_content(scope["headers"])
                 await self._post(scope, receive, send, session)
             elif path == EVENTS_PATH:
                 await self._events(scope, receive, send)
@@ -141,12 +151,14 @@ class HttpEndpoint:
         await self._sessions.serve(scope, receive, send)
 
     async def _post(self, scope: Scope, receive: Receive, send: Send, session: Session | None) -> None:
-        if scope["method"] != "POST":
-            raise _wrong_method(b"POST")
-        headers = scope["headers"]
-        self._policy.check_caller(headers)
-        self._policy.check_content(headers)
-        body = await read_body(receive, self._policy)
+        body = begin_body(receive, self._policy)
+        if not isinstance(body, bytes):
+            body = await body
+        if session is None:
+            client = scope.get("client")
+            remote = client[0] if client else "unknown"
+            if await self._answer_execute(body, receive, send, remote):
+                return
         calls = self._calls if session is None else session.calls
         try:
             envelope = read_envelope(body)
@@ -161,11 +173,31 @@ class HttpEndpoint:
             what = "batches are not served over HTTP" if envelope else "the body is empty"
             raise Refusal(400, InvalidRequest(what) if envelope else ParseError(what))
         if envelope.method is UNSET and (envelope.result or envelope.error or envelope.id in calls):
-            self._take_answer(calls, envelope, body, headers)
+            self._take_answer(calls, envelope, body, scope["headers"])
             await send_answer(send, 202, b"")
         else:
             remote = (scope.get("client") or ("unknown",))[0]
             await self._exchange(body, receive, send, remote, session)
+
+    async def _answer_execute(self, body: bytes, receive: Receive, send: Send, remote: str) -> bool:
+        """Answer a request to execute a component, the way of nearly all; False where `_post` has to look."""
+        if self._exchanges >= self._policy.max_exchanges:
+            return False
+        exchange = self._spare or Exchange(self._make_handler(), self._calls, self.instance_id)
+        self._spare = None
+        answer = exchange.answer_at_once(body, remote)
+        if answer is not None or not exchange.took:
+            self._spare = exchange
+            if answer is None:
+                return False
+            await send_answer(send, 200, answer)
+            return True
+        self._exchanges += 1
+        try:
+            await exchange.answer(receive, send)
+        finally:
+            self._exchanges -= 1
+        return True
 
     async def _exchange(self, body: bytes, receive: Receive, send: Send, remote: str, session: Session | None) -> None:
         if self._exchanges >= self._policy.max_exchanges:

@@ -42,10 +42,29 @@ class Exchange:
         self.connection = Connection(handler, self._take, calls=calls, on_close=self._wake, remote=remote)
         self._watcher: asyncio.Task[None] | None = None
         self._client_is_gone = False
+        self.took = False
+        """Whether `answer_at_once` has taken a request."""
 
     def is_answered_with_nothing(self) -> bool:
         """Whether what was received wants no answer: a notification."""
         return not self._frames and self.connection.peer.in_flight == 0
+
+    def answer_at_once(self, body: bytes, remote: str) -> bytes | None:
+        """Give a request to execute a component to the connection, for its answer, where that is there at once.
+
+        Nothing of such a request is left here, so that the exchange can serve the next one.
+
+        Args:
+            body: The request.
+            remote: The client's network address.
+
+        Returns:
+            The answer; None when there will be one later, or when the body is no such request, see `took`.
+        """
+        connection = self.connection
+        connection.remote = remote
+        self.took = connection.receive_execute(body)
+        return self._frames.pop() if len(self._frames) == 1 and connection.peer.in_flight == 0 else None
 
     async def answer(self, receive: Receive, send: Send) -> None:
         """Send what the handler answers to the request that was given to the connection.

@@ -28,7 +28,7 @@ async def send_answer(
     content: tuple[bytes, bytes] = JSON_CONTENT,
 ) -> None:
     """Send a whole answer."""
-    length = (b"content-length", str(len(body)).encode())
+    length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [content, length, *headers]})
     await send({"type": "http.response.body", "body": body})
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stepflow_sdk.errors import AccessDenied, InvalidRequest, WireError
 
-__all__ = ["LOOPBACK_NAMES", "MOST_HEAD_BYTES", "HttpPolicy", "Refusal"]
+__all__ = ["LOOPBACK_NAMES", "MOST_HEAD_BYTES", "Headers", "HttpPolicy", "Refusal"]
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from stepflow_sdk.transports.http.policy import MOST_HEAD_BYTES
+from stepflow_sdk.transports.http.whole_answers import WholeAnswers
 
 if TYPE_CHECKING:
     import uvicorn
@@ -104,7 +105,8 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
         _head_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
-            base.connection_made(self, transport)
+            self._answers = WholeAnswers(transport, self)
+            base.connection_made(self, self._answers)
             self._watch_head(0)
 
         def data_received(self, data: bytes) -> None:
@@ -114,6 +116,7 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
         def connection_lost(self, exc: Exception | None) -> None:
             self._forget_head()
             base.connection_lost(self, exc)
+            self._answers.release()
 
         def _watch_head(self, arrived: int) -> None:
             # Without a request under way, what has arrived is the beginning of one.

@@ -1,0 +1,68 @@
+"""Answers that leave in one write: uvicorn writes the head of an answer by itself, at the price of a system call."""
+
+from typing import Any
+
+__all__ = ["WholeAnswers"]
+
+_SMALL = 64 * 1024
+"""Bodies above so many bytes are not worth a copy."""
+
+
+class WholeAnswers:
+    """The transport of a connection, as uvicorn's protocol for httptools sees it.
+
+    A head that tells the length of its body waits for that, which our endpoint always sends in the same breath.
+    Everything else is written as it comes.
+
+    Args:
+        transport: What writes.
+        protocol: Whose ``cycle`` is the answer under way. Without one of the form that is known here nothing waits.
+    """
+
+    def __init__(self, transport: Any, protocol: Any) -> None:
+        self._transport = transport
+        self._write = transport.write
+        self._protocol = protocol
+        self._head: bytes | None = None
+        self._answered: Any = None
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def __getattr__(self, name: str) -> Any:
+        """What is nobody's business here."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, now or with what comes next."""
+        head = self._head
+        if head is not None:
+            self._head = None
+            if len(data) > _SMALL:
+                self._write(head)
+            else:
+                data = head + data
+        elif self._is_head():
+            self._head = data
+            return
+        self._write(data)
+
+    def close(self) -> None:
+        """Close when all is written."""
+        self.release()
+        self._transport.close()
+
+    def release(self) -> None:
+        """Let go of what waits and of the protocol."""
+        if self._head is not None:
+            self._write(self._head)
+            self._head = None
+        self._protocol = None
+
+    def _is_head(self) -> bool:
+        cycle = getattr(self._protocol, "cycle", None)
+        if cycle is None or cycle is self._answered or not getattr(cycle, "response_started", False):
+            return False
+        self._answered = cycle
+        has_length = getattr(cycle, "chunked_encoding", None) is False and cycle.expected_content_length > 0
+        return has_length and cycle.scope["method"] != "HEAD"
