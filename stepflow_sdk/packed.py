@@ -16,9 +16,16 @@ _decode = msgspec.msgpack.Decoder(ext_hook=_refuse).decode
 
 # NaN and infinity are the numbers whose exponent has all bits set. These bytes may mean something else, too: who finds
 # them takes the way through JSON, on which nothing is lost but time.
-has_no_json = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]").search
+# Two searches, for each begins with a byte that is found at once: one for either takes eight times as long.
+_has_wide = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
+_has_narrow = re.compile(rb"\xca[\x7f\xff][\x80-\xff]").search
 
 _BYTES = (b"\xc4", b"\xc5", b"\xc6")
+
+
+def has_no_json(data: bytes | memoryview) -> bool:
+    """Whether there may be a number in MessagePack that JSON has not."""
+    return _has_wide(data) is not None or _has_narrow(data) is not None
 
 
 def _check_numbers(value: Any) -> None:
@@ -51,7 +58,7 @@ class Packed:
             msgspec.DecodeError: The bytes are not MessagePack.
         """
         # Bytes are a binary blob, in which anything may be found.
-        if self.data[:1] in _BYTES or has_no_json(self.data) is None:
+        if self.data[:1] in _BYTES or not has_no_json(self.data):
             return _decode(self.data)
         return msgspec.json.decode(self.to_json())
 
