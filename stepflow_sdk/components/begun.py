@@ -136,7 +136,7 @@ else:
             self._sleeps = False
             self.task: asyncio.Task[None] = loop.create_task(self._sleep())
             self.handed_over = False
-            self._works = _work(self)
+            self._works: Any = _work(self)
             self.send: Callable[[Work | None], Any] = self._works.send
             """Run a coroutine until it ends, which gives `_ENDED`, or waits, which gives what it waits for."""
             self.send(None)
@@ -167,7 +167,7 @@ else:
                 await _finish(self._rest, cancelled)
 
     class _Rest(NamedTuple):
-        works: Generator[Any, Any, None]
+        works: Any
         waits_for: Any
         context: Context
 
@@ -184,7 +184,8 @@ else:
                 return
             value: Any = None
             try:
-                value = yield from work.call()
+                value = work.call()
+                value = yield from value
             except BaseException as error:
                 work.end(None, error)
             else:

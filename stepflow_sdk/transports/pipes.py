@@ -38,7 +38,7 @@ class Reader(Protocol):
 class Writer(Protocol):
     """The writing end of a stream."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, /) -> None:
         """Write in the background, in order; never blocks and never raises."""
 
     async def finish(self, timeout: float) -> None:
