@@ -184,11 +184,11 @@ else:
                 return
             value: Any = None
             try:
-                value = work.call()
-                value = yield from value
+                coroutine: Any = work.call()
+                value = yield from coroutine
             except BaseException as error:
                 work.end(None, error)
             else:
                 work.end(value, None)
             # Nothing may live on until the next one comes.
-            work = value = None
+            work = coroutine = value = None
