@@ -81,14 +81,15 @@ class Notification:
 
 
 class Call:
-    """A request of ours; ``waiter``, ``subject`` and ``timeout`` belong to whoever made it."""
+    """A request of ours; ``waiter``, ``owner``, ``subject`` and ``timeout`` belong to whoever made it."""
 
-    __slots__ = ("id", "method", "subject", "timeout", "waiter")
+    __slots__ = ("id", "method", "owner", "subject", "timeout", "waiter")
 
     def __init__(self, id: str, method: Method) -> None:
         self.id = id
         self.method = method
         self.waiter: Any = None
+        self.owner: Any = None
         self.subject = method.name
         self.timeout = 0.0
 

@@ -18,7 +18,7 @@ from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification,
 from stepflow_sdk.protocol.packing import ENCODING, PACKED
 from stepflow_sdk.transports.deadlines import Deadlines
 
-__all__ = ["HIGH_WATER", "Connection", "Handler", "settle"]
+__all__ = ["HIGH_WATER", "Connection", "Handler", "call_deadlines", "settle"]
 
 HIGH_WATER = 1024 * 1024
 """How many bytes may be ready to leave before a connection counts as congested."""
@@ -54,6 +54,7 @@ class Connection:
         remote: The network address of the other end; None where there is no network between.
         sends_at_once: Whether frames are handed to ``send`` one by one, without waiting for others to go with them.
         expect_packed: Called when packed frames may arrive, on transports that can carry them.
+        deadlines: From `call_deadlines`, where connections are too short for a timer of their own.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Connection:
         remote: str | None = None,
         sends_at_once: bool = False,
         expect_packed: Callable[[], None] | None = None,
+        deadlines: Deadlines[Call] | None = None,
     ) -> None:
         self.peer = Peer(max_in_flight=max_in_flight)
         # Most handlers do not want to know.
@@ -80,7 +82,8 @@ class Connection:
         self.remote = remote
         self._expect_packed = expect_packed
         self._loop = asyncio.get_running_loop()
-        self._deadlines: Deadlines[Call] = Deadlines(self._expire)
+        self._deadlines = call_deadlines() if deadlines is None else deadlines
+        self._shares_deadlines = deadlines is not None
         self._sends_at_once = sends_at_once
         self._reading = False
         self._flush_is_due = False
@@ -166,7 +169,8 @@ class Connection:
             return
         for call in self.peer.close():
             self._tell(call, None, ResourceUnavailable(reason))
-        self._deadlines.close()
+        if not self._shares_deadlines:
+            self._deadlines.close()
         self._handler.closed(self)
         if self._on_close is not None:
             self._on_close()
@@ -283,6 +287,7 @@ class Connection:
         if timeout is not None:
             call.timeout = timeout
             call.subject = getattr(params, "component", method.name)
+            call.owner = self
             self._deadlines.add(call, timeout)
         self._flush_soon()
         return call
@@ -301,7 +306,8 @@ class Connection:
         self._forget(call)
         call.waiter(result, error)
 
-    def _expire(self, call: Call) -> None:
+    def expire(self, call: Call) -> None:
+        """Give up a call whose time is over."""
         self.peer.abandon(call)
         message = f"{call.subject} was not answered within {call.timeout:g} s"
         self._tell(call, None, RequestTimeout(message, data={"timeout": call.timeout}))
@@ -322,6 +328,16 @@ class Connection:
         elif not self._reading and not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self.flush)
+
+
+def call_deadlines() -> Deadlines[Call]:
+    """What ends the calls of connections that are not answered in time."""
+    return Deadlines(_expire)
+
+
+def _expire(call: Call) -> None:
+    owner: Connection = call.owner
+    owner.expire(call)
 
 
 def _nowhere(_: list[bytes]) -> None:

@@ -7,9 +7,10 @@ from typing import Protocol
 from msgspec import UNSET
 
 from stepflow_sdk.errors import InvalidRequest, NotFound, ParseError, ResourceUnavailable
-from stepflow_sdk.protocol import error_of
+from stepflow_sdk.protocol import Call, error_of, methods
 from stepflow_sdk.protocol.codec import Envelope, Unreadable, encode_error, read_envelope
-from stepflow_sdk.transports.connection import Connection, Handler
+from stepflow_sdk.transports.connection import Connection, Handler, call_deadlines
+from stepflow_sdk.transports.deadlines import Deadlines
 from stepflow_sdk.transports.http.body import begin_body
 from stepflow_sdk.transports.http.exchange import Exchange
 from stepflow_sdk.transports.http.known_heads import KnownHeads
@@ -22,6 +23,9 @@ __all__ = ["HttpEndpoint"]
 _SESSIONS = SessionLimits()
 _INSTANCE_ID = b"stepflow-instance-id"
 _RETRY_AFTER = (b"retry-after", b"1")
+_MOST_SPARES = 64
+_EXECUTE = methods.EXECUTE.name.encode()
+_BEGINNING = 256
 
 
 class MetricsPage(Protocol):
@@ -78,7 +82,8 @@ class HttpEndpoint:
         self._sessions = Sessions(sessions)
         self._exchanges = 0
         self._heads = KnownHeads(policy)
-        self._spare: Exchange | None = None
+        self._spares: list[Exchange] = []
+        self._deadlines: Deadlines[Call] | None = None
         self._is_stopping = is_stopping
         self._metrics = metrics
 
@@ -154,11 +159,12 @@ class HttpEndpoint:
         body = begin_body(receive, self._policy)
         if not isinstance(body, bytes):
             body = await body
-        if session is None:
-            client = scope.get("client")
-            remote = client[0] if client else "unknown"
-            if await self._answer_execute(body, receive, send, remote):
-                return
+        client = scope.get("client")
+        remote = client[0] if client else "unknown"
+        # The name of the method stands at the beginning, or the request is read the other way.
+        is_execute = session is None and body.find(_EXECUTE, 0, _BEGINNING) >= 0
+        if is_execute and await self._answer_execute(body, receive, send, remote):
+            return
         calls = self._calls if session is None else session.calls
         try:
             envelope = read_envelope(body)
@@ -176,18 +182,17 @@ class HttpEndpoint:
             self._take_answer(calls, envelope, body, scope["headers"])
             await send_answer(send, 202, b"")
         else:
-            remote = (scope.get("client") or ("unknown",))[0]
             await self._exchange(body, receive, send, remote, session)
 
     async def _answer_execute(self, body: bytes, receive: Receive, send: Send, remote: str) -> bool:
         """Answer a request to execute a component, the way of nearly all; False where `_post` has to look."""
         if self._exchanges >= self._policy.max_exchanges:
             return False
-        exchange = self._spare or Exchange(self._make_handler(), self._calls, self.instance_id)
-        self._spare = None
+        spares = self._spares
+        exchange = spares.pop() if spares else self._make_exchange()
         answer = exchange.answer_at_once(body, remote)
         if answer is not None or not exchange.took:
-            self._spare = exchange
+            spares.append(exchange)
             if answer is None:
                 return False
             await send_answer(send, 200, answer)
@@ -197,7 +202,14 @@ class HttpEndpoint:
             await exchange.answer(receive, send)
         finally:
             self._exchanges -= 1
+        if exchange.is_clean and len(spares) < _MOST_SPARES:
+            spares.append(exchange)
         return True
+
+    def _make_exchange(self) -> Exchange:
+        if self._deadlines is None:
+            self._deadlines = call_deadlines()
+        return Exchange(self._make_handler(), self._calls, self.instance_id, deadlines=self._deadlines)
 
     async def _exchange(self, body: bytes, receive: Receive, send: Send, remote: str, session: Session | None) -> None:
         if self._exchanges >= self._policy.max_exchanges:
@@ -205,7 +217,8 @@ class HttpEndpoint:
             error = ResourceUnavailable("too many requests in flight", data=limit)
             raise Refusal(503, error, [_RETRY_AFTER])
         if session is None:
-            exchange = Exchange(self._make_handler(), self._calls, self.instance_id, remote=remote)
+            exchange = self._make_exchange()
+            exchange.connection.remote = remote
         else:
             exchange = Exchange(
                 self._make_handler(), session.calls, self.instance_id, remote=remote, send_call=session.send

@@ -5,7 +5,9 @@ import contextlib
 from collections.abc import Callable, Iterable, MutableMapping
 
 from stepflow_sdk.errors import ResourceUnavailable
+from stepflow_sdk.protocol import Call
 from stepflow_sdk.transports.connection import Connection, Handler
+from stepflow_sdk.transports.deadlines import Deadlines
 from stepflow_sdk.transports.http.messages import Receive, Send, event, send_answer, send_refusal
 from stepflow_sdk.transports.http.policy import Refusal
 
@@ -24,6 +26,7 @@ class Exchange:
         instance_id: The value of ``Stepflow-Instance-Id`` of event streams.
         remote: The client's network address.
         send_call: Takes calls back where they have a way of their own; then the answer is always plain JSON.
+        deadlines: See `Connection`.
     """
 
     def __init__(
@@ -34,16 +37,28 @@ class Exchange:
         *,
         remote: str | None = None,
         send_call: Callable[[bytes], None] | None = None,
+        deadlines: Deadlines[Call] | None = None,
     ) -> None:
         self._something: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
         self._instance_id = instance_id
         self._send_call = send_call
-        self.connection = Connection(handler, self._take, calls=calls, on_close=self._wake, remote=remote)
+        # What becomes ready in one turn of the loop leaves together because `answer` goes on in the next one.
+        self.connection = Connection(
+            handler,
+            self._take,
+            calls=calls,
+            on_close=self._wake,
+            remote=remote,
+            sends_at_once=True,
+            deadlines=deadlines,
+        )
         self._watcher: asyncio.Task[None] | None = None
         self._client_is_gone = False
         self.took = False
         """Whether `answer_at_once` has taken a request."""
+        self.is_clean = False
+        """Whether `answer` has left nothing here, so that the exchange can serve another request."""
 
     def is_answered_with_nothing(self) -> bool:
         """Whether what was received wants no answer: a notification."""
@@ -63,6 +78,7 @@ class Exchange:
         """
         connection = self.connection
         connection.remote = remote
+        self.is_clean = False
         self.took = connection.receive_execute(body)
         return self._frames.pop() if len(self._frames) == 1 and connection.peer.in_flight == 0 else None
 
@@ -81,7 +97,9 @@ class Exchange:
         try:
             await self._wait()
             if self._is_over():
-                await send_answer(send, 200, self._frames[-1])
+                answer = self._frames.pop()
+                await send_answer(send, 200, answer)
+                self.is_clean = self._watcher is None and not self._frames and not self.connection.closed
             elif self._frames:
                 await self._stream(send)
             elif not self._client_is_gone:
@@ -89,8 +107,9 @@ class Exchange:
                 await send_refusal(send, Refusal(503, error))
         finally:
             watch.cancel()
-            self.connection.close()
-            self.connection.release()
+            if not self.is_clean:
+                self.connection.close()
+                self.connection.release()
             if self._watcher is not None:
                 self._watcher.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
