@@ -186,7 +186,9 @@ async def _serve_mcp(server: "StepflowServer[Any]", options: Options, wire: Wire
 async def _serve_http(
     server: "StepflowServer[Any]", options: Options, wire: WireDescriptors, listener: socket.socket
 ) -> None:
+    from stepflow_sdk.transports.http.connection_limit import open_files_for
     from stepflow_sdk.transports.http.serving import make_server
+    from stepflow_sdk.transports.open_files import raise_open_files
 
     def announce() -> None:
         options.tuning.settle()
@@ -197,7 +199,9 @@ async def _serve_http(
         async with server.service() as service, _parent_watched(wire, options, shutdown):
             policy = options.policy or server.policy
             endpoint = server.endpoint(service, policy)
-            web = make_server(endpoint, announce, stop_timeout=int(_FLUSH_SECONDS), head_timeout=policy.head_timeout)
+            if options.tuning.open_files:
+                raise_open_files(open_files_for(policy.max_connections))
+            web = make_server(endpoint, policy, announce, stop_timeout=int(_FLUSH_SECONDS))
             async with asyncio.TaskGroup() as tasks:
                 conceal(tasks.create_task(web.serve(sockets=[listener])))
                 await shutdown.requested.wait()

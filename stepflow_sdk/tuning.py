@@ -26,18 +26,21 @@ class Tuning(Struct, frozen=True):
             leave the collector alone.
         switch_interval: Seconds after which a thread that computes lets others run; None for Python's 0.005. With less,
             ``def`` components that compute hold up the others for a shorter time.
+        open_files: Over HTTP, raise the limit for open files as far as ``HttpPolicy.max_connections`` needs it and the
+            system allows; it is often 1024, and a connection is a file.
         uvloop: Run on uvloop where it is installed (``pip install 'stepflow-sdk[speed]'``).
     """
 
     large_reads: bool = True
     gc_thresholds: tuple[int, int, int] | None = (20_000, 20, 50)
     switch_interval: float | None = 0.0005
+    open_files: bool = True
     uvloop: bool = True
 
     @classmethod
     def none(cls) -> "Tuning":
         """Everything as Python has it."""
-        return cls(large_reads=False, gc_thresholds=None, switch_interval=None, uvloop=False)
+        return cls(large_reads=False, gc_thresholds=None, switch_interval=None, open_files=False, uvloop=False)
 
     def begin(self) -> None:
         """Set up the process, before its event loop starts."""

@@ -23,6 +23,8 @@ from stepflow_sdk.runtime.events import all_observers
 from stepflow_sdk.runtime.run_log import RunLog
 from stepflow_sdk.runtime.service import EventHub, RuntimeService, serve_api
 from stepflow_sdk.runtime.service.runs import MAX_RUNS
+from stepflow_sdk.transports.http.connection_limit import open_files_for
+from stepflow_sdk.transports.open_files import raise_open_files
 from stepflow_sdk.transports.shutdown import Shutdown
 
 __all__ = ["add_arguments", "execute"]
@@ -68,6 +70,7 @@ def add_arguments(parser: Parser) -> None:
 def execute(options: Options, output: Output) -> int:
     """Serve until a signal."""
     policy = read_policy(options)
+    raise_open_files(open_files_for(policy.max_connections))
     hub = EventHub()
     log = RunLog(options.slow)
     metrics = RuntimeMetrics() if options.metrics else None

@@ -402,25 +402,22 @@ def test_requests_in_a_pipeline_are_answered_in_order(web: Web) -> None:
     assert [int(number) for number in re.findall(r'"id":(\d+)', answer)] == list(range(20))
 
 
-@posix_only
-def test_a_thousand_connections_are_served_and_no_more() -> None:
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(soft, 4096) if hard == resource.RLIM_INFINITY else max(soft, min(hard, 4096))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    try:
-        with ExitStack() as stack:
-            web = stack.enter_context(serving_http("careless"))
-            for _ in range(999):
-                stack.enter_context(socket.create_connection(("127.0.0.1", web.port), PATIENCE))
-            last = stack.enter_context(closing(web.connect()))
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+def test_as_many_connections_as_may_be_are_served_and_no_more(parser: str) -> None:
+    with ExitStack() as stack:
+        web = stack.enter_context(
+            serving_http("careless", environment={"HTTP_PARSER": parser, "MAX_CONNECTIONS": "20"})
+        )
+        for _ in range(19):
+            stack.enter_context(socket.create_connection(("127.0.0.1", web.port), PATIENCE))
+        with closing(web.connect()) as last:
             for _ in range(2):
                 last.request("POST", "/", json.dumps(execution("/echo", 1)), HEADERS)
                 assert Reply(last.getresponse()).json["result"] == {"output": 1}
-            assert web.send(body=execution("/echo", 1)).status == 503
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            refused = web.send(body=execution("/large", {"text": "x" * 1_000_000}))
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert refused.json["error"]["data"] == {"limit": 20}
+        eventually(lambda: web.send(body=execution("/echo", 1)).status == 200)
 
 
 @posix_only

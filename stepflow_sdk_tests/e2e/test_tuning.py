@@ -33,6 +33,25 @@ def test_tuning_can_be_turned_off(transport: str) -> None:
     assert about == {"loop": "asyncio", "gc": gc.get_threshold()[0], "switch": 0.005, "frozen": 0}
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks for the limits of another process")
+def test_a_server_over_http_may_open_as_many_files_as_it_takes_connections() -> None:
+    import resource
+
+    def limit_of(pid: int) -> int:
+        return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
+    try:
+        with serving_http("looped") as web:
+            raised = limit_of(web.process.pid)
+        with serving_http("looped", "--no-tuning") as web:
+            assert limit_of(web.process.pid) == 1000
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert raised > 10_000 or raised == hard
+
+
 def test_an_import_tunes_nothing() -> None:
     code = (
         "import gc, sys; before = gc.get_threshold(), sys.getswitchinterval();"

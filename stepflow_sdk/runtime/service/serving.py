@@ -26,12 +26,12 @@ async def serve_api(
     Args:
         app: What is served.
         listener: Bound, see `bind`; it is closed at the end.
-        policy: How long the head of a request may take.
+        policy: How many connections there may be, and how long the head of a request may take.
         before_end: Called when the block ends.
         stop_seconds: How long answers may take to leave then.
     """
     started = asyncio.Event()
-    server = make_server(app, started.set, stop_timeout=stop_seconds, head_timeout=policy.head_timeout)
+    server = make_server(app, policy, started.set, stop_timeout=stop_seconds)
     with listener:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]))

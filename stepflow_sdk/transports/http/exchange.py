@@ -13,8 +13,8 @@ from stepflow_sdk.transports.http.policy import Refusal
 
 __all__ = ["Exchange"]
 
-_WATCH_AFTER = 0.1
-"""Seconds after which an exchange looks whether its client is still there: most are over before."""
+_WATCH_AFTER = 0.25
+"""Seconds after which an exchange looks whether its client is still there: to look takes a task, and most are over."""
 
 
 class Exchange:

@@ -50,6 +50,8 @@ class HttpPolicy:
         head_timeout: Seconds that the head of a request may take, where the server runs itself.
         body_timeout: Seconds that may pass without a further piece of a body.
         max_exchanges: How many requests may be unanswered at once.
+        max_connections: How many connections there may be, where the server runs itself; fewer where the system does
+            not let the process have so many files open.
     """
 
     allowed_hosts: frozenset[str] = frozenset()
@@ -61,6 +63,7 @@ class HttpPolicy:
     head_timeout: float = 10.0
     body_timeout: float = 20.0
     max_exchanges: int = 10_000
+    max_connections: int = 10_000
 
     def check_source(self, headers: Headers) -> None:
         """Check where a request comes from; for every route.

@@ -9,7 +9,8 @@ import socket
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from stepflow_sdk.transports.http.policy import MOST_HEAD_BYTES
+from stepflow_sdk.transports.http.connection_limit import ACCEPTED_AT_ONCE, ConnectionLimit
+from stepflow_sdk.transports.http.policy import MOST_HEAD_BYTES, HttpPolicy
 from stepflow_sdk.transports.http.whole_answers import WholeAnswers
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["bind", "is_loopback", "make_server", "parent_is_gone"]
 
 _KEEP_ALIVE = 30
-_CONNECTIONS = 1000
+_BACKLOG = 4096
+"""Connections that wait to be taken."""
+
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -53,14 +56,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, head_timeout: float) -> "uvicorn.Server":
+def make_server(app: Any, policy: HttpPolicy, started: Callable[[], None], *, stop_timeout: int) -> "uvicorn.Server":
     """Return a uvicorn server for an ASGI application.
 
     Args:
         app: The application; its lifespan is not run here.
+        policy: How many connections there may be, and how long the head of a request may take.
         started: Called when requests can come.
         stop_timeout: Seconds that open connections have when ``should_exit`` is set.
-        head_timeout: Seconds that the head of a request may take to arrive.
     """
     import uvicorn
 
@@ -71,6 +74,9 @@ def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, hea
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            for listener in sockets or ():
+                # asyncio has one number for how many may wait and for how many it takes at once.
+                listener.listen(_BACKLOG)
             started()
 
     config = uvicorn.Config(
@@ -84,20 +90,22 @@ def make_server(app: Any, started: Callable[[], None], *, stop_timeout: int, hea
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        limit_concurrency=_CONNECTIONS + 1,  # uvicorn refuses at its limit, and counts the connection that asks
+        backlog=ACCEPTED_AT_ONCE,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=stop_timeout,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
     )
     config.load()
-    config.http_protocol_class = _with_head_limits(_without_upgrades(config.http_protocol_class), head_timeout)
+    limit = ConnectionLimit(policy.max_connections)
+    protocol = _without_upgrades(config.http_protocol_class)
+    config.http_protocol_class = _with_limits(protocol, policy.head_timeout, limit)
     return Server(config)
 
 
-def _with_head_limits(base: Any, seconds: float) -> Any:
-    """Return uvicorn's protocol class with limits for the head of a request, which it has none for itself.
+def _with_limits(base: Any, seconds: float, limit: ConnectionLimit) -> Any:
+    """Return uvicorn's protocol class with limits which it has not itself, or not where they help.
 
-    The head may take so many seconds, and `MOST_HEAD_BYTES`.
+    There may be so many connections, and the head of a request may take so many seconds, and `MOST_HEAD_BYTES`.
     """
 
     class Limited(base):  # type: ignore[misc]  # which class it is depends on what is installed
@@ -105,6 +113,9 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
         _head_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
+            if len(self.connections) >= limit.most:
+                limit.turn_away(transport)
+                return
             self._answers = WholeAnswers(transport, self)
             base.connection_made(self, self._answers)
             self._watch_head(0)

@@ -21,6 +21,7 @@ server = StepflowServer(
     http=HttpPolicy(
         head_timeout=float(os.environ.get("HEAD_TIMEOUT", "10")),
         body_timeout=float(os.environ.get("BODY_TIMEOUT", "20")),
+        max_connections=int(os.environ.get("MAX_CONNECTIONS", "10000")),
     ),
 )
 forever = threading.Event()

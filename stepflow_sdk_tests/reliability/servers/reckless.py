@@ -29,6 +29,11 @@ from stepflow_sdk import (
 )
 from stepflow_sdk.transports.http import HttpPolicy
 
+if "MAX_FILES" in os.environ:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(os.environ["MAX_FILES"]),) * 2)
+
 server = StepflowServer(
     "reckless",
     drain_timeout=float(os.environ.get("DRAIN", "6")),
@@ -38,6 +43,7 @@ server = StepflowServer(
     http=HttpPolicy(
         head_timeout=float(os.environ.get("HEAD_TIMEOUT", "10")),
         body_timeout=float(os.environ.get("BODY_TIMEOUT", "20")),
+        max_connections=int(os.environ.get("MAX_CONNECTIONS", "10000")),
     ),
 )
 forever = threading.Event()
