@@ -98,14 +98,27 @@ def make_server(app: Any, policy: HttpPolicy, started: Callable[[], None], *, st
     config.load()
     limit = ConnectionLimit(policy.max_connections)
     protocol = _without_upgrades(config.http_protocol_class)
-    config.http_protocol_class = _with_limits(protocol, policy.head_timeout, limit)
+    config.http_protocol_class = _with_connection_limit(_with_head_limits(protocol, policy.head_timeout), limit)
     return Server(config)
 
 
-def _with_limits(base: Any, seconds: float, limit: ConnectionLimit) -> Any:
-    """Return uvicorn's protocol class with limits which it has not itself, or not where they help.
+def _with_connection_limit(base: Any, limit: ConnectionLimit) -> Any:
+    """Return uvicorn's protocol class with a limit before it: its own lets everybody in, and refuses then."""
 
-    There may be so many connections, and the head of a request may take so many seconds, and `MOST_HEAD_BYTES`.
+    class Counted(base):  # type: ignore[misc]  # which class it is depends on what is installed
+        def connection_made(self, transport: Any) -> None:
+            if len(self.connections) < limit.most:
+                base.connection_made(self, transport)
+            else:
+                limit.turn_away(transport)
+
+    return Counted
+
+
+def _with_head_limits(base: Any, seconds: float) -> Any:
+    """Return uvicorn's protocol class with limits for the head of a request, which it has none for itself.
+
+    The head may take so many seconds, and `MOST_HEAD_BYTES`.
     """
 
     class Limited(base):  # type: ignore[misc]  # which class it is depends on what is installed
@@ -113,9 +126,6 @@ def _with_limits(base: Any, seconds: float, limit: ConnectionLimit) -> Any:
         _head_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
-            if len(self.connections) >= limit.most:
-                limit.turn_away(transport)
-                return
             self._answers = WholeAnswers(transport, self)
             base.connection_made(self, self._answers)
             self._watch_head(0)
