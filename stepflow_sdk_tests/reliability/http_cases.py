@@ -203,6 +203,13 @@ REFUSED: list[Raw] = [
             "/%",
             "/x" * 1000,
             "http://evil.example/x",
+            "http://evil.example/",
+            "HTTP://EVIL.EXAMPLE:80/?x",
+            "http://localhost@evil.example/",
+            "ftp://evil.example/",
+            "https://[::1].evil.example/",
+            "*",
+            "evil.example:80",
         )
     ),
     *(
@@ -232,6 +239,7 @@ SERVED: list[Raw] = [
     ),
     Raw("with a charset", post(ECHO).replace(b"application/json\r", b"application/json; charset=utf-8\r", 1), (200,)),
     Raw("as HTTP/1.0", post(ECHO, version="1.0"), (200,)),
+    Raw("as through a proxy", post(ECHO, path="http://localhost/", host="evil.example"), (200,)),
     Raw("with a query", post(ECHO, path="/?a=b"), (200,)),
     Raw("to a port", post(ECHO, host="127.0.0.1:80"), (200,)),
     Raw("with ninety headers", post(ECHO, *(f"x{n}: y" for n in range(90))), (200,)),
@@ -244,6 +252,7 @@ SERVED: list[Raw] = [
 ]
 
 KNOWN: dict[tuple[str, str], str] = {
+    ("h11", "as through a proxy"): "uvicorn with h11 takes the whole target for the path",
     ("h11", "behind a line end"): "h11 refuses an empty line before a request, which RFC 9112 only asks to be ignored",
 }
 """How the parsers are known to differ, by parser and case."""

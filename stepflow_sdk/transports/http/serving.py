@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import ipaddress
 import os
-import re
 import socket
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from stepflow_sdk.transports.http.connection_limit import ACCEPTED_AT_ONCE, ConnectionLimit
+from stepflow_sdk.transports.http.guarded import guarded
 from stepflow_sdk.transports.http.policy import MOST_HEAD_BYTES, HttpPolicy
 from stepflow_sdk.transports.http.whole_answers import WholeAnswers
 
@@ -22,7 +22,6 @@ _KEEP_ALIVE = 30
 _BACKLOG = 4096
 """Connections that wait to be taken."""
 
-_UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -97,7 +96,7 @@ def make_server(app: Any, policy: HttpPolicy, started: Callable[[], None], *, st
     )
     config.load()
     limit = ConnectionLimit(policy.max_connections)
-    protocol = _without_upgrades(config.http_protocol_class)
+    protocol = guarded(config.http_protocol_class)
     config.http_protocol_class = _with_connection_limit(_with_head_limits(protocol, policy.head_timeout), limit)
     return Server(config)
 
@@ -144,8 +143,9 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
             if self.cycle is not None and not self.cycle.response_complete:
                 self._forget_head()
                 return
-            self._head_bytes += arrived
+            self._head_bytes += arrived if self.awaits_head else 0
             if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+                self._is_refused = True
                 self.transport.write(_HEAD_TOO_LARGE)
                 self.transport.close()
             elif self._head_timer is None:
@@ -163,34 +163,6 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
                 self.transport.close()
 
     return Limited
-
-
-def _without_upgrades(base: Any) -> Any:
-    """Return uvicorn's protocol class for httptools, made to overlook that a request asks for an upgrade.
-
-    A server may do that (RFC 9110, section 7.8), and clients that would rather speak HTTP/2 rely on it. httptools takes
-    what comes after such a head for another protocol, also where that is the body; so the field has another name before
-    it gets there. Where that cannot be told to be a head, in a pipeline or cut within the name, nothing is read any
-    further: the next bytes would be read as a request, which is how one is smuggled past a proxy.
-    """
-
-    class Overlooking(base):  # type: ignore[misc]  # which class it is depends on what is installed
-        _is_deaf = False
-
-        def data_received(self, data: bytes) -> None:
-            if self._is_deaf:
-                return
-            cycle = self.cycle
-            if cycle is None or (cycle.response_complete and not cycle.more_body):
-                head, end, rest = data.partition(b"\r\n\r\n")
-                data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest if _UPGRADE.search(head) else data
-            base.data_received(self, data)
-
-        def _unsupported_upgrade_warning(self) -> None:
-            self._is_deaf = True
-            self.cycle.keep_alive = False
-
-    return Overlooking if hasattr(base, "on_message_begin") else base
 
 
 def parent_is_gone(parent: int) -> bool:

@@ -1,6 +1,9 @@
 """Answers that leave in one write: uvicorn writes the head of an answer by itself, at the price of a system call."""
 
+from collections.abc import Callable
 from typing import Any
+
+from stepflow_sdk.transports.http.lingering import Lingering
 
 __all__ = ["WholeAnswers"]
 
@@ -25,7 +28,7 @@ class WholeAnswers:
         self._protocol = protocol
         self._head: bytes | None = None
         self._answered: Any = None
-        self.is_closing = transport.is_closing
+        self.is_closing: Callable[[], bool] = transport.is_closing
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
 
@@ -48,9 +51,15 @@ class WholeAnswers:
         self._write(data)
 
     def close(self) -> None:
-        """Close when all is written."""
+        """Close when all is written; where the client may still be sending, only when it has had time to read that."""
+        protocol = self._protocol
+        is_last = self.is_closing()
         self.release()
-        self._transport.close()
+        if not is_last and getattr(protocol, "may_hear_more", False):
+            self.is_closing = _always
+            Lingering(self._transport, protocol)
+        else:
+            self._transport.close()
 
     def release(self) -> None:
         """Let go of what waits and of the protocol."""
@@ -66,3 +75,7 @@ class WholeAnswers:
         self._answered = cycle
         has_length = getattr(cycle, "chunked_encoding", None) is False and cycle.expected_content_length > 0
         return has_length and cycle.scope["method"] != "HEAD"
+
+
+def _always() -> bool:
+    return True

@@ -1,0 +1,139 @@
+"""uvicorn's protocol classes, made to bear what strangers send."""
+
+import asyncio
+import re
+import select
+from collections import deque
+from typing import Any
+
+__all__ = ["guarded"]
+
+_UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
+_END_OF_HOST = re.compile(rb"[/?#]")
+_LOOK_EVERY = 0.5
+"""Seconds between two looks whether the client of a pipeline is still there."""
+
+
+def guarded(base: Any) -> Any:
+    """Return a subclass of one of uvicorn's protocol classes, that for httptools or that for h11.
+
+    It says, for `WholeAnswers`, whether the client may be sending still, and has what the one for httptools lacks.
+    """
+
+    class Guarded(base):  # type: ignore[misc]  # which class it is depends on what is installed
+        _is_refused = False
+
+        @property
+        def may_hear_more(self) -> bool:
+            """Whether the client may be sending although the last answer is given."""
+            cycle = self.cycle
+            return self._is_refused or (cycle is not None and cycle.response_complete and cycle.more_body)
+
+        @property
+        def awaits_head(self) -> bool:
+            """Whether what comes next is no part of a body."""
+            return self.cycle is None or not self.cycle.more_body
+
+        def send_400_response(self, msg: str) -> None:
+            self._is_refused = True
+            base.send_400_response(self, msg)
+
+    return _with_ends(_with_hosts(_without_upgrades(Guarded))) if hasattr(base, "on_message_begin") else Guarded
+
+
+def _without_upgrades(base: Any) -> Any:
+    """Return uvicorn's protocol class for httptools, made to overlook that a request asks for an upgrade.
+
+    A server may do that (RFC 9110, section 7.8), and clients that would rather speak HTTP/2 rely on it. httptools takes
+    what comes after such a head for another protocol, also where that is the body; so the field has another name before
+    it gets there. Where that cannot be told to be a head, in a pipeline or cut within the name, nothing is read any
+    further: the next bytes would be read as a request, which is how one is smuggled past a proxy.
+    """
+
+    class Overlooking(base):  # type: ignore[misc]  # see above
+        _is_deaf = False
+
+        def data_received(self, data: bytes) -> None:
+            if self._is_deaf:
+                return
+            cycle = self.cycle
+            if cycle is None or (cycle.response_complete and not cycle.more_body):
+                head, end, rest = data.partition(b"\r\n\r\n")
+                data = _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest if _UPGRADE.search(head) else data
+            base.data_received(self, data)
+
+        def _unsupported_upgrade_warning(self) -> None:
+            self._is_deaf = self._is_refused = True
+            self.cycle.keep_alive = False
+
+    return Overlooking
+
+
+def _with_hosts(base: Any) -> Any:
+    """Return uvicorn's protocol class for httptools, made to heed the host of a target that has one.
+
+    It stands in place of ``Host`` (RFC 9112, section 3.2.2), to be checked like it.
+    """
+
+    class Heeding(base):  # type: ignore[misc]  # see above
+        def on_headers_complete(self) -> None:
+            _, named, rest = self.url.partition(b"://")
+            if named and not self.url.startswith(b"/"):
+                host = _END_OF_HOST.split(rest, maxsplit=1)[0]
+                self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
+            base.on_headers_complete(self)
+
+    return Heeding
+
+
+def _with_ends(base: Any) -> Any:
+    """Return uvicorn's protocol class for httptools, made to end all requests of a client that goes away.
+
+    It tells the last of a pipeline alone, and while requests wait, it reads nothing and so sees no end.
+    """
+
+    class Ending(base):  # type: ignore[misc]  # see above
+        _look_timer: asyncio.TimerHandle | None = None
+        _ahead: deque[Any] | None = None  # of the last request of a pipeline, as far as they are not answered
+
+        def on_headers_complete(self) -> None:
+            cycle = self.cycle
+            base.on_headers_complete(self)
+            if self.pipeline:
+                if self._ahead is None:
+                    self._ahead = deque()
+                self._ahead.append(cycle)
+                if self._look_timer is None:
+                    self._look()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            base.connection_lost(self, exc)
+            if self._look_timer is not None:
+                self._look_timer.cancel()
+            for cycle in self._ahead or ():
+                cycle.disconnected = True
+                cycle.message_event.set()
+            self._ahead = None
+
+        def _look(self) -> None:
+            ahead = self._ahead
+            while ahead and ahead[0].response_complete:
+                ahead.popleft()
+            if not ahead:
+                self._look_timer = None
+            elif _has_hung_up(self.transport.get_extra_info("socket")):
+                self.transport.abort()
+            else:
+                self._look_timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
+
+    return Ending
+
+
+def _has_hung_up(connection: Any) -> bool:
+    """Whether the other end of a socket has closed its side, also with bytes before that which nobody has read."""
+    if not hasattr(select, "poll") or connection is None or connection.fileno() < 0:
+        return False
+    poll = select.poll()
+    # Not every system tells of a side that is closed, but each of a connection that is reset.
+    poll.register(connection.fileno(), getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
