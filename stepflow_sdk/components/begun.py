@@ -9,9 +9,6 @@ because timeouts and task groups hold on to ``asyncio.current_task()``, and what
 import asyncio
 import sys
 import types
-
-# "Extending" in the documentation of asyncio has these two for whoever runs coroutines himself.
-from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Final, NamedTuple, Protocol
@@ -96,16 +93,15 @@ else:
                 spare = _Spare(loop)
             self._spare = None
             task = spare.task
-            outer = _current_task(loop)  # there is one where a runtime in the same process calls
-            if outer is not None:
-                _leave_task(loop, outer)
-            _enter_task(loop, task)
+            outer = _current_tasks.get(loop)  # there is one where a runtime in the same process calls
+            _current_tasks[loop] = task
             try:
                 waits_for = context.run(spare.send, work)
             finally:
-                _leave_task(loop, task)
-                if outer is not None:
-                    _enter_task(loop, outer)
+                if outer is None:
+                    del _current_tasks[loop]
+                else:
+                    _current_tasks[loop] = outer
             if waits_for is not _ENDED:
                 return spare.take_over(waits_for, context)
             # A component may have cancelled the task that it found itself in.
@@ -119,10 +115,9 @@ else:
                 self._spare.task.cancel()
                 self._spare = None
 
-    # asyncio.current_task() is this and two calls more.
-    _current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = vars(asyncio.tasks)[
-        "_current_tasks"
-    ].get
+    # What asyncio.current_task() reads, and what the functions for whoever runs coroutines himself ("Extending" in the
+    # documentation of asyncio) write; no later version of Python comes here.
+    _current_tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[Any]] = vars(asyncio.tasks)["_current_tasks"]
 
     _ENDED: Final = object()
 
