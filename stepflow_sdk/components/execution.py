@@ -139,6 +139,7 @@ class Executor:
 
     def __init__(self, threads: WorkerThreads) -> None:
         self._threads = threads
+        self._submit = threads.submit
         self._loop = asyncio.get_running_loop()
         self._eager = EagerTasks(self._loop)
         self._begin = self._eager.begin
@@ -173,7 +174,8 @@ class Executor:
         ``max_concurrency`` wait their turn.
         """
         spec = execution.spec
-        if spec.at_once and not execution.lane.is_full:
+        lane = execution.lane
+        if spec.at_once and not lane.is_full:
             task = self._begin(execution, copy_context())
             if task is None:
                 return
@@ -185,7 +187,6 @@ class Executor:
             if spec.max_concurrency is None or self._pass_gate(execution):
                 self._launch(execution, spec)
         if not execution.answered:
-            lane = execution.lane
             if not lane.unanswered:
                 self._lanes.add(lane)
             lane.unanswered.add(execution)
@@ -267,6 +268,11 @@ class Executor:
     def _launch(self, execution: Execution, spec: ComponentSpec) -> None:
         if execution.lane.is_full:
             execution.lane.parked.append(execution)
+        elif spec.in_thread:
+            if spec.timeout is not None and execution.timer is None:
+                execution.timer = self._loop.call_later(spec.timeout, self._expire, execution)
+            execution.variables = copy_context()
+            self._submit(execution.work)
         elif spec.is_async:
             began = 0.0 if spec.timeout is None else self._loop.time()
             # Who asks for a context calls the runtime.
@@ -276,11 +282,6 @@ class Executor:
                 self._running.add(execution)
                 if spec.timeout is not None:
                     execution.timer = self._loop.call_at(began + spec.timeout, self._expire, execution)
-        elif spec.in_thread:
-            if spec.timeout is not None and execution.timer is None:
-                execution.timer = self._loop.call_later(spec.timeout, self._expire, execution)
-            execution.variables = copy_context()
-            self._threads.submit(execution.work)
         else:
             self.finish(execution, *copy_context().run(execution.outcome))
 
