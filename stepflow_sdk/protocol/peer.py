@@ -7,7 +7,7 @@ memory twin and the fuzzers all drive the same object.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -140,7 +140,6 @@ class Peer:
         self._calls: dict[str, Call] = {}
         self._out: list[bytes] = []
         self.out_bytes = 0
-        self._ids: Iterator[str] | None = None
         self._closed = False
         self._deaf = False
         self._executes = False
@@ -328,9 +327,7 @@ class Peer:
         """
         if self._deaf:
             raise ResourceUnavailable("the connection is closed")
-        if self._ids is None:
-            self._ids = _unguessable_ids()
-        call = Call(next(self._ids), method)
+        call = Call(_unguessable_id(), method)
         try:
             self._push(self._encode(self._codec.call(call.id, method.name, params)))
         except Exception as error:
@@ -426,17 +423,25 @@ def _decode(part: Encoded, form: type[Struct], decoder: msgspec.json.Decoder[Any
     return decode_message(part, form) if isinstance(part, Packed) else decoder.decode(part)
 
 
-def _unguessable_ids() -> Iterator[str]:
-    # UUIDs of version 4, a page of randomness at a time: uuid.uuid4 costs more than decoding a whole message. The first
-    # page is that of a single id: over HTTP each call has a peer of its own.
-    size = 16
+# Of all peers, because over HTTP each call has a peer of its own.
+_ids: list[str] = []
+if hasattr(os, "register_at_fork"):
+    # Two processes behind one address must not take the answers to each other's calls.
+    os.register_at_fork(after_in_child=_ids.clear)
+
+
+def _unguessable_id() -> str:
+    # UUIDs of version 4, a page of randomness at a time: uuid.uuid4 costs more than decoding a whole message.
     while True:
-        page = os.urandom(size).hex()
-        size = min(size * 4, 4096)
-        for at in range(0, len(page), 32):
-            h = page[at : at + 32]
-            variant = "89ab"[int(h[16], 16) & 3]
-            yield f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{variant}{h[17:20]}-{h[20:]}"
+        try:
+            return _ids.pop()
+        except IndexError:
+            page = os.urandom(1024).hex()
+            _ids.extend(map(_as_uuid, [page[at : at + 32] for at in range(0, len(page), 32)]))
+
+
+def _as_uuid(h: str) -> str:
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
 
 
 def decode_params(request: Request | Notification, method: Method) -> Any:

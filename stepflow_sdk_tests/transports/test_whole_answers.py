@@ -1,5 +1,6 @@
 """Heads wait for their bodies, and for nothing else."""
 
+import asyncio
 from typing import Any
 
 from stepflow_sdk.transports.http.whole_answers import WholeAnswers
@@ -79,8 +80,22 @@ def test_a_large_body_is_not_copied() -> None:
     assert wire.writes[1] is body
 
 
-def test_streams_and_answers_without_a_body_do_not_wait() -> None:
-    for cycle in (Cycle(chunked=True), Cycle(length=0), Cycle("HEAD"), None, object()):
+async def test_the_head_of_a_stream_waits_for_the_first_event_of_the_same_turn_only() -> None:
+    answers, wire, protocol = answers_of(Cycle(chunked=True))
+    for piece in (b"head ", b"event ", b"another"):
+        answers.write(piece)
+    assert wire.writes == [b"head event ", b"another"]
+    wire.writes.clear()
+    protocol.cycle = Cycle(chunked=True)
+    answers.write(b"head ")
+    assert wire.writes == []
+    await asyncio.sleep(0)
+    answers.write(b"late")
+    assert wire.writes == [b"head ", b"late"]
+
+
+def test_answers_without_a_body_do_not_wait() -> None:
+    for cycle in (Cycle(length=0), Cycle("HEAD"), None, object()):
         answers, wire, _ = answers_of(cycle)
         answers.write(b"head")
         assert wire.writes == [b"head"]

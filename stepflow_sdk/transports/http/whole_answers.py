@@ -1,5 +1,6 @@
 """Answers that leave in one write: uvicorn writes the head of an answer by itself, at the price of a system call."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,8 @@ _SMALL = 64 * 1024
 class WholeAnswers:
     """The transport of a connection, as uvicorn's protocol for httptools sees it.
 
-    A head that tells the length of its body waits for that, which our endpoint always sends in the same breath.
-    Everything else is written as it comes.
+    A head that tells the length of its body waits for that, which our endpoint always sends in the same breath. The
+    head of a stream waits for its first event until the end of the turn. Everything else is written as it comes.
 
     Args:
         transport: What writes.
@@ -45,7 +46,7 @@ class WholeAnswers:
                 self._write(head)
             else:
                 data = head + data
-        elif self._is_head():
+        elif self._has_more():
             self._head = data
             return
         self._write(data)
@@ -63,18 +64,24 @@ class WholeAnswers:
 
     def release(self) -> None:
         """Let go of what waits and of the protocol."""
-        if self._head is not None:
-            self._write(self._head)
-            self._head = None
+        self._flush()
         self._protocol = None
 
-    def _is_head(self) -> bool:
+    def _has_more(self) -> bool:
         cycle = getattr(self._protocol, "cycle", None)
         if cycle is None or cycle is self._answered or not getattr(cycle, "response_started", False):
             return False
         self._answered = cycle
-        has_length = getattr(cycle, "chunked_encoding", None) is False and cycle.expected_content_length > 0
-        return has_length and cycle.scope["method"] != "HEAD"
+        is_stream = getattr(cycle, "chunked_encoding", None)
+        if is_stream:
+            asyncio.get_running_loop().call_soon(self._flush)
+            return True
+        return is_stream is False and cycle.expected_content_length > 0 and cycle.scope["method"] != "HEAD"
+
+    def _flush(self) -> None:
+        if self._head is not None:
+            self._write(self._head)
+            self._head = None
 
 
 def _always() -> bool:
