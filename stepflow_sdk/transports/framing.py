@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, cast
 
 __all__ = [
     "DEFAULT_MAX_MESSAGE_BYTES",
+    "PACKED_MARK",
     "FrameSplitter",
     "Frames",
     "LineSplitter",
@@ -24,7 +25,8 @@ Frames = list["bytes | bytearray | TooLong"]
 DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 _HEAD: Final = struct.Struct(">BI")
-_MARK: Final = b"\xc1"
+PACKED_MARK: Final = b"\xc1"
+"""Begins a packed frame, and is in no line of UTF-8."""
 
 _OBJECTS: Final = (b"{", b"[")
 _BRACE: Final = 0x7B
@@ -121,9 +123,9 @@ class FrameSplitter:
             self.feed = self._feed_either
 
     def _feed_either(self, data: bytes) -> Frames:
-        if self._lines.between_lines and data.startswith(_MARK):
+        if self._lines.between_lines and data.startswith(PACKED_MARK):
             start = 0
-        elif (found := data.find(b"\n" + _MARK)) >= 0:
+        elif (found := data.find(b"\n" + PACKED_MARK)) >= 0:
             start = found + 1
         else:
             return self._lines.feed(data)
@@ -142,7 +144,11 @@ class _PackedSplitter:
 
     def feed(self, data: bytes) -> Frames:
         between = not (self._buffer or self._skipped)
-        if between and data[:1] == _MARK and _HEAD.size + int.from_bytes(data[1:5]) == len(data) <= self._max_bytes:
+        if (
+            between
+            and data[:1] == PACKED_MARK
+            and _HEAD.size + int.from_bytes(data[1:5]) == len(data) <= self._max_bytes
+        ):
             # One whole frame, as nearly always when one request is in flight.
             return [data[_HEAD.size :]]
         if self._skipped:
@@ -170,9 +176,9 @@ class _PackedSplitter:
             mark, size = _HEAD.unpack_from(data, start)
             begin = start + _HEAD.size
             end = begin + size
-            if mark != _MARK[0]:
+            if mark != PACKED_MARK[0]:
                 # Something printed: in UTF-8 that has no such byte, so the next one begins a frame again.
-                found = data.find(_MARK, start)
+                found = data.find(PACKED_MARK, start)
                 end = len(data) if found < 0 else found
                 frames.append(data[start:end])
                 start = end
@@ -204,8 +210,8 @@ def join_frames(frames: list[bytes]) -> bytes:
     if first[0] < 0x80:
         return first + b"\n" if len(frames) == 1 and 0x0A not in first else join_lines(frames)
     if len(frames) == 1:
-        return _HEAD.pack(_MARK[0], len(first)) + first
-    return b"".join([part for frame in frames for part in (_HEAD.pack(_MARK[0], len(frame)), frame)])
+        return _HEAD.pack(PACKED_MARK[0], len(first)) + first
+    return b"".join([part for frame in frames for part in (_HEAD.pack(PACKED_MARK[0], len(frame)), frame)])
 
 
 def join_lines(frames: list[bytes]) -> bytes:

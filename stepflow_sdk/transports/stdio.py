@@ -7,10 +7,22 @@ from typing import NamedTuple
 
 from stepflow_sdk.errors import InvalidRequest
 from stepflow_sdk.transports.connection import Connection, Handler
-from stepflow_sdk.transports.framing import DEFAULT_MAX_MESSAGE_BYTES, Frames, FrameSplitter, TooLong, join_frames
+from stepflow_sdk.transports.framing import (
+    DEFAULT_MAX_MESSAGE_BYTES,
+    PACKED_MARK,
+    Frames,
+    FrameSplitter,
+    TooLong,
+    join_frames,
+)
 from stepflow_sdk.transports.pipes import Reader, Writer, open_reader, open_writer
 
 __all__ = ["StdioTransport", "WireDescriptors", "take_wire"]
+
+_MANY = 16
+"""Lines of one read."""
+_SHORT = 8
+"""Bytes of a line."""
 
 
 class WireDescriptors(NamedTuple):
@@ -135,6 +147,9 @@ class StdioTransport:
 
     def _received(self, data: bytes) -> None:
         lines = self._frames.feed(data)
+        if _MANY < len(lines) > len(data) // _SHORT and PACKED_MARK not in data:
+            # No messages are as short as that; what is blank is found out here in a tenth of the time.
+            lines = [line for line in lines if isinstance(line, TooLong) or line.strip()]
         if TooLong in map(type, lines):
             self._take_each(lines)
         else:

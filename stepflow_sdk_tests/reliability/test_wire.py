@@ -243,3 +243,15 @@ def test_thousands_of_good_and_bad_messages_at_once_are_answered_once_each() -> 
         good = {reply["id"]: reply["result"]["output"] for reply in replies if "result" in reply}
         assert good == {f"good {number}": number for number in range(5000)}
         assert sum("error" in reply for reply in replies) == 5000
+
+
+@pytest.mark.promise("R2")
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \t \n"])
+def test_requests_among_very_many_blank_lines_are_answered(blank: bytes) -> None:
+    blanks = blank * 200_000
+    requests = [json.dumps(execution(number, "/echo", number)).encode() + b"\n" for number in range(3)]
+    with serving(RECKLESS) as wire:
+        wire.send_bytes(blanks.join([b"", *requests, b"[\n", b"x\n" * 100, b""]))
+        replies = [wire.receive() for _ in range(104)]
+        assert [reply["id"] for reply in replies if "result" in reply] == [0, 1, 2]
+        assert [reply["error"]["code"] for reply in replies if "error" in reply] == [-32700] * 101
