@@ -55,6 +55,20 @@ def fan_in(width: int) -> Document:
     return {"steps": steps, "output": {"$step": f"s{width - 1}"}}
 
 
+def through(length: int) -> Document:
+    """Each step refers into the output of the one before, so that the last value has come through all of them."""
+    steps = [{"id": "s0", "component": "/echo", "input": {"found": {"$input": "$.a"}}}]
+    steps += [
+        {
+            "id": f"s{number}",
+            "component": "/echo",
+            "input": {"found": {"$step": f"s{number - 1}", "path": "$.found"}},
+        }
+        for number in range(1, length)
+    ]
+    return {"steps": steps, "output": {"$step": f"s{length - 1}", "path": "$.found"}}
+
+
 def deep_path(depth: int) -> Document:
     """One reference with a path of that many fields."""
     path = "$" + ".a" * depth
@@ -157,7 +171,9 @@ SERIES = (
     Series("chain", "steps in a chain: running it", decades(10_000), _running(chain, _small)),
     Series("parallel", "parallel steps: running them", decades(10_000), _running(parallel, _small)),
     Series("fan-in", "steps that refer to ten others: running them", decades(10_000), _running(fan_in, _small)),
-    Series("depth", "fields in the path of a reference: running it", [1, 10, 100, 1000], _running(deep_path, nested)),
+    # Values may be nested 128 deep, so no reference goes deeper within one.
+    Series("depth", "fields in the path of a reference: running it", [1, 12, 120], _running(deep_path, nested)),
+    Series("through", "references one behind the other: running them", decades(1000), _running(through, _small)),
     Series("items", "items of a batch, in memory", decades(1_000_000), _items(durable=False)),
     Series("items-durable", "items of a batch, in SQLite", decades(1_000_000), _items(durable=True)),
     Series("blobs", "blobs stored in SQLite: 1000 more of them", decades(1_000_000), _blobs),

@@ -12,6 +12,7 @@ from benchmarks.processes import Server, running
 from benchmarks.subjects import OURS, Subject, subjects
 from benchmarks.wire import Wire, flood
 from benchmarks.workloads import ORDER, SMALL, Input, Workload
+from stepflow_sdk.transports.open_files import raise_open_files
 
 
 def _ours(transport: str) -> Subject:
@@ -42,6 +43,8 @@ def _cost(server: Server, wire: Wire, count: int, in_flight: int) -> Once:
 def _in_flight(transport: str) -> Prepare:
     @contextmanager
     def prepare(size: int) -> Iterator[Once]:
+        if transport == "http":
+            raise_open_files(size + 100)  # each request has a connection of its own
         with _served(transport) as (server, wire):
             wire.load([execute(FLOWS, number, "sleep", SMALL) for number in range(size)])
             flood(wire, size, size)
@@ -103,9 +106,9 @@ def decades(last: int, first: int = 1) -> list[int]:
 
 SERIES = (
     Series("in-flight", "requests in flight on stdio, server CPU", decades(10_000), _in_flight("stdio")),
-    Series("in-flight-http", "requests in flight over HTTP, server CPU", [1, 10, 100, 900], _in_flight("http")),
-    Series("payload", "bytes of payload on stdio, server CPU", decades(60_000_000, 100), _payload("stdio")),
-    Series("payload-http", "bytes of payload over HTTP, server CPU", decades(60_000_000, 100), _payload("http")),
+    Series("in-flight-http", "requests in flight over HTTP, server CPU", decades(10_000), _in_flight("http")),
+    Series("payload", "bytes of payload on stdio, server CPU", decades(64_000_000, 100), _payload("stdio")),
+    Series("payload-http", "bytes of payload over HTTP, server CPU", decades(64_000_000, 100), _payload("http")),
     Series("components-start", "components: server CPU from spawn to initialize", decades(10_000), _start),
     Series("components-list", "components: server CPU of components/list", decades(10_000), _list),
     Series("components-execute", "components: server CPU of one small call", decades(10_000), _execute),
