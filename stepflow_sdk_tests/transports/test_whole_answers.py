@@ -53,7 +53,7 @@ def answers_of(cycle: Any) -> tuple[WholeAnswers, Wire, Protocol]:
     return WholeAnswers(wire, protocol), wire, protocol
 
 
-def test_head_and_body_are_one_write() -> None:
+async def test_head_and_body_are_one_write() -> None:
     answers, wire, protocol = answers_of(Cycle())
     for _ in range(3):
         answers.write(b"head ")
@@ -64,14 +64,14 @@ def test_head_and_body_are_one_write() -> None:
         protocol.cycle = Cycle()
 
 
-def test_the_pieces_of_a_body_behind_the_first_are_written_as_they_come() -> None:
+async def test_the_pieces_of_a_body_behind_the_first_are_written_as_they_come() -> None:
     answers, wire, _ = answers_of(Cycle(length=20))
     for piece in (b"head ", b"body ", b"more ", b"end"):
         answers.write(piece)
     assert wire.writes == [b"head body ", b"more ", b"end"]
 
 
-def test_a_large_body_is_not_copied() -> None:
+async def test_a_large_body_is_not_copied() -> None:
     body = b"x" * 1_000_000
     answers, wire, _ = answers_of(Cycle(length=len(body)))
     answers.write(b"head")
@@ -94,14 +94,14 @@ async def test_the_head_of_a_stream_waits_for_the_first_event_of_the_same_turn_o
     assert wire.writes == [b"head ", b"late"]
 
 
-def test_answers_without_a_body_do_not_wait() -> None:
+async def test_answers_without_a_body_do_not_wait() -> None:
     for cycle in (Cycle(length=0), Cycle("HEAD"), None, object()):
         answers, wire, _ = answers_of(cycle)
         answers.write(b"head")
         assert wire.writes == [b"head"]
 
 
-def test_what_comes_before_an_answer_does_not_wait() -> None:
+async def test_what_comes_before_an_answer_does_not_wait() -> None:
     cycle = Cycle()
     cycle.response_started = False
     answers, wire, _ = answers_of(cycle)
@@ -112,7 +112,7 @@ def test_what_comes_before_an_answer_does_not_wait() -> None:
     assert wire.writes == [b"HTTP/1.1 100 Continue", b"head body"]
 
 
-def test_a_head_whose_body_never_comes_is_written_at_the_end() -> None:
+async def test_a_head_whose_body_never_comes_is_written_at_the_end() -> None:
     answers, wire, _ = answers_of(Cycle())
     answers.write(b"head")
     answers.close()
@@ -120,7 +120,7 @@ def test_a_head_whose_body_never_comes_is_written_at_the_end() -> None:
     assert wire.closed
 
 
-def test_everything_else_is_the_transports_own() -> None:
+async def test_everything_else_is_the_transports_own() -> None:
     answers, wire, _ = answers_of(Cycle())
     assert answers.get_extra_info("peername") == "peername"
     assert not answers.is_closing()

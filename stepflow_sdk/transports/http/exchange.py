@@ -39,6 +39,7 @@ class Exchange:
         send_call: Callable[[bytes], None] | None = None,
         deadlines: Deadlines[Call] | None = None,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._something: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
         self._instance_id = instance_id
@@ -93,7 +94,7 @@ class Exchange:
             self.connection.release()
             await send_answer(send, 200, self._frames[-1])
             return
-        watch = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._watch, receive)
+        watch = self._loop.call_later(_WATCH_AFTER, self._watch, receive)
         try:
             await self._wait()
             if self._is_over():
@@ -135,7 +136,7 @@ class Exchange:
 
     async def _wait(self) -> None:
         while not self._frames and not self.connection.closed:
-            self._something = asyncio.get_running_loop().create_future()
+            self._something = self._loop.create_future()
             await self._something
 
     def _take(self, frames: list[bytes]) -> None:

@@ -26,6 +26,7 @@ class WholeAnswers:
     def __init__(self, transport: Any, protocol: Any) -> None:
         self._transport = transport
         self._write = transport.write
+        self._loop = asyncio.get_running_loop()
         self._protocol = protocol
         self._head: bytes | None = None
         self._answered: Any = None
@@ -74,7 +75,7 @@ class WholeAnswers:
         self._answered = cycle
         is_stream = getattr(cycle, "chunked_encoding", None)
         if is_stream:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
             return True
         return is_stream is False and cycle.expected_content_length > 0 and cycle.scope["method"] != "HEAD"
 
