@@ -89,7 +89,8 @@ else:
             if waits:
                 return loop.create_task(_whole(work), context=context)
             spare = self._spare
-            if spare is None:
+            # Whoever cancels all tasks cancels a spare one, too, which then goes on with nothing any more.
+            if spare is None or spare.task.cancelling():
                 spare = _Spare(loop)
             self._spare = None
             task = spare.task
@@ -104,9 +105,7 @@ else:
                     _current_tasks[loop] = outer
             if waits_for is not _ENDED:
                 return spare.take_over(waits_for, context)
-            # A component may have cancelled the task that it found itself in.
-            if not task.cancelling():
-                self._spare = spare
+            self._spare = spare
             return None
 
         def close(self) -> None:
@@ -129,7 +128,10 @@ else:
             self._gate: asyncio.Future[None] = loop.create_future()
             self._rest: _Rest | None = None
             self._sleeps = False
-            self.task: asyncio.Task[None] = loop.create_task(self._sleep())
+            # In no context but its own: that of a component may hold much.
+            self.task: asyncio.Task[None] = loop.create_task(self._sleep(), context=Context())
+            # Nobody waits for a spare task: the server that it belongs to may go while the loop runs.
+            self._log_loss(False)
             self.handed_over = False
             self._works: Any = _work(self)
             self.send: Callable[[Work | None], Any] = self._works.send
@@ -140,15 +142,20 @@ else:
             """Go on with what was sent."""
             self.handed_over = True
             self._rest = _Rest(self._works, waits_for, context)
-            if not self._sleeps:
+            self._log_loss(True)
+            if not self._sleeps or self._gate.done():
                 self.task.add_done_callback(self._look)
             if not self._gate.done():
                 self._gate.set_result(None)
             return self.task
 
+        def _log_loss(self, logs: bool) -> None:
+            setattr(self.task, "_log_destroy_pending", logs)  # noqa: B010  (no public name; `asyncio.gather` does so)
+
         def _look(self, _: "asyncio.Task[None]") -> None:
-            # A task that is cancelled before its first turn ends without a look at what it has been handed.
-            if not self._sleeps and self._rest is not None:
+            # A task that is cancelled before its first turn ends without a look at what it has been handed, and one
+            # that was cancelled while it was spare has ended before.
+            if self._rest is not None:
                 self.task = self._loop.create_task(_finish(self._rest, asyncio.CancelledError()))
 
         async def _sleep(self) -> None:
@@ -158,8 +165,9 @@ else:
                 await self._gate
             except asyncio.CancelledError as error:
                 cancelled = error
-            if self._rest is not None:
-                await _finish(self._rest, cancelled)
+            rest, self._rest = self._rest, None
+            if rest is not None:
+                await _finish(rest, cancelled)
 
     class _Rest(NamedTuple):
         works: Any

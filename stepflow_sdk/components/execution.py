@@ -45,7 +45,7 @@ class Execution(_Progress, eq=False):
         kept: Whether the executor has to forget it at its end.
         task: The task in which it goes on, when it had to wait.
         timer: What ends it when its time is over.
-        variables: The context variables with which it runs in a thread.
+        variables: The context variables of where the request was read, while the call waits for its turn or a thread.
     """
 
     executor: "Executor"
@@ -90,13 +90,17 @@ class Execution(_Progress, eq=False):
         if lane.is_full:
             self.executor.relaunch(self)
             return
-        variables, self.variables = self.variables, None
-        output, error = (b"", None) if self.answered or variables is None else variables.run(self.outcome)
+        output, error = (b"", None) if self.answered else self.take_variables().run(self.outcome)
         if len(output) > _SMALL:
             lane.count(len(output))
         self.executor.made(self, output, error)
         # Its traceback leads to this frame, see `end`.
         error = None
+
+    def take_variables(self) -> Context:
+        """Return the context in which the call runs, and forget it."""
+        variables, self.variables = self.variables, None
+        return copy_context() if variables is None else variables
 
     def outcome(self) -> "Outcome":
         """Call the function and encode its output."""
@@ -184,6 +188,8 @@ class Executor:
             self._running.add(execution)
         else:
             execution.kept = True
+            # It may begin where another call ends, in the context of that one.
+            execution.variables = copy_context()
             if spec.max_concurrency is None or self._pass_gate(execution):
                 self._launch(execution, spec)
         if not execution.answered:
@@ -271,19 +277,18 @@ class Executor:
         elif spec.in_thread:
             if spec.timeout is not None and execution.timer is None:
                 execution.timer = self._loop.call_later(spec.timeout, self._expire, execution)
-            execution.variables = copy_context()
             self._submit(execution.work)
         elif spec.is_async:
             began = 0.0 if spec.timeout is None else self._loop.time()
             # Who asks for a context calls the runtime.
-            task = self._begin(execution, copy_context(), waits=bool(spec.injected))
+            task = self._begin(execution, execution.take_variables(), waits=bool(spec.injected))
             if task is not None:
                 execution.task = task
                 self._running.add(execution)
                 if spec.timeout is not None:
                     execution.timer = self._loop.call_at(began + spec.timeout, self._expire, execution)
         else:
-            self.finish(execution, *copy_context().run(execution.outcome))
+            self.finish(execution, *execution.take_variables().run(execution.outcome))
 
     def _forget_stale(self) -> None:
         # Where all threads or turns are taken for good, what nobody waits for any more would pile up behind them.

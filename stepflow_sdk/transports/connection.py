@@ -7,6 +7,7 @@ runs on one asyncio event loop.
 import asyncio
 import logging
 from collections.abc import Callable, MutableMapping, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
 
@@ -82,6 +83,9 @@ class Connection:
         self.remote = remote
         self._expect_packed = expect_packed
         self._loop = asyncio.get_running_loop()
+        # What leaves is written here and not among the variables of the component that was answered for: where writing
+        # has to wait, reading goes on from there, and with it all that is read from then on.
+        self._variables = copy_context()
         self._deadlines = call_deadlines() if deadlines is None else deadlines
         self._shares_deadlines = deadlines is not None
         self._sends_at_once = sends_at_once
@@ -327,7 +331,7 @@ class Connection:
             self.flush()
         elif not self._reading and not self._flush_is_due:
             self._flush_is_due = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self.flush, context=self._variables)
 
 
 def call_deadlines() -> Deadlines[Call]:

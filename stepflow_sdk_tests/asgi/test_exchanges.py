@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -206,3 +207,17 @@ async def test_more_clients_than_are_remembered_are_served() -> None:
     for number in range(600):
         answer = await request(app, "/", execution("/echo", number), headers={"host": f"localhost:{number}"})
         assert answer.json["result"] == {"output": number}
+
+
+async def test_a_server_that_is_dropped_while_its_loop_runs_leaves_no_complaint(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def serve() -> weakref.ref[Any]:
+        server = make_server()
+        assert (await execute(server, "/echo", 1))["result"] == {"output": 1}
+        return weakref.ref(server)
+
+    server = await serve()
+    gc.collect()
+    assert server() is None
+    assert caplog.records == []

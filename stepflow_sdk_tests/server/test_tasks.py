@@ -3,6 +3,8 @@
 import asyncio
 import contextvars
 import json
+import os
+import socket
 from typing import Any
 
 import anyio
@@ -15,6 +17,7 @@ from stepflow_sdk.dispatch import Dispatcher
 from stepflow_sdk.errors import WireError
 from stepflow_sdk.runtime import LocalRuntime
 from stepflow_sdk.transports import Connection
+from stepflow_sdk.transports.stdio import StdioTransport, WireDescriptors
 
 MARK: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="nothing")
 
@@ -92,6 +95,95 @@ async def test_nothing_that_a_component_sets_is_there_for_the_next() -> None:
     assert await call(it, 3) == ["nothing"] * 3
     assert await call(waits, 3) == [["nothing", "set"]] * 3
     assert MARK.get() == "nothing"
+
+
+@pytest.mark.parametrize("kind", ["async", "waits", "thread", "inline"])
+async def test_a_call_that_had_to_wait_for_its_turn_has_the_variables_of_its_request(kind: str) -> None:
+    server: StepflowServer = StepflowServer()
+
+    async def it() -> str:
+        seen = MARK.get()
+        MARK.set("set")
+        if kind == "waits":
+            await asyncio.sleep(0)
+        return seen
+
+    def blocking() -> str:
+        seen = MARK.get()
+        MARK.set("set")
+        return seen
+
+    is_async = kind in {"async", "waits"}
+    server.component("it", max_concurrency=1, run_in_thread=kind != "inline")(it if is_async else blocking)
+    reset = MARK.set("outside")
+    try:
+        async with LocalRuntime(server) as runtime:
+            assert await asyncio.gather(*(runtime.execute("/it") for _ in range(3))) == ["outside"] * 3
+    finally:
+        MARK.reset(reset)
+
+
+async def test_nothing_that_a_component_sets_is_there_when_reading_goes_on_after_its_answer() -> None:
+    server: StepflowServer = StepflowServer()
+
+    @server.component
+    async def it(large: Input[bool]) -> str:
+        seen = MARK.get()
+        MARK.set("set")
+        await asyncio.sleep(0)
+        return "x" * 4_000_000 if large else seen
+
+    ours, theirs = socket.socketpair()
+    async with server.service() as service:
+        wire = WireDescriptors(ours.fileno(), os.dup(ours.fileno()))
+        ours.detach()
+        transport = StdioTransport(Dispatcher(service), wire, ended=lambda: None)
+        await transport.open()
+        with theirs, theirs.makefile("rwb") as file:
+
+            def ask(message: bytes) -> bytes:
+                file.write(message + b"\n")
+                file.flush()
+                return file.readline()
+
+            await asyncio.to_thread(ask, INITIALIZE)
+            assert len(await asyncio.to_thread(ask, execute("/it", True))) > 4_000_000
+            assert b'"nothing"' in await asyncio.to_thread(ask, execute("/it", False))
+            await transport.close(timeout=1)
+
+
+async def test_a_task_that_somebody_cancels_while_no_component_has_it_costs_none_its_answer() -> None:
+    go = asyncio.Event()
+    server: StepflowServer = StepflowServer()
+
+    @server.component
+    async def cancels() -> None:
+        before = asyncio.all_tasks()
+        await go.wait()
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+
+    @server.component
+    async def ends() -> None:
+        pass
+
+    @server.component
+    async def waits() -> str:
+        await asyncio.sleep(0)
+        return "waited"
+
+    async with LocalRuntime(server) as runtime:
+        for turns in range(4):
+            go.clear()
+            cancelling = asyncio.ensure_future(runtime.execute("/cancels"))
+            await asyncio.sleep(0)
+            await runtime.execute("/ends")
+            go.set()
+            await cancelling
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            with anyio.fail_after(30):
+                assert await runtime.execute("/waits") == "waited"
 
 
 async def test_a_component_that_cancels_its_own_task_harms_nobody() -> None:
