@@ -144,6 +144,30 @@ async def test_a_request_leaves_nothing_for_the_garbage_collector(component: str
         assert not left & {"Exchange", "Connection", "Peer", "Dispatcher", "Lane", "Deadlines", "StepflowContext"}
 
 
+async def test_hundreds_of_requests_at_once_leave_nothing_for_the_garbage_collector() -> None:
+    server = make_server()
+    everybody_is_here = asyncio.Barrier(300)
+
+    @server.component
+    async def meet() -> None:
+        await everybody_is_here.wait()
+
+    async with server.service():
+        gc.collect()
+        gc.disable()
+        try:
+            answers = await asyncio.gather(*(execute(server, "/meet", None) for _ in range(300)))
+            assert all(answer["result"] == {"output": None} for answer in answers)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = {type(thing).__name__ for thing in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert not left & {"Exchange", "Connection", "Peer", "Dispatcher", "Lane"}
+
+
 VALUES = {
     "host": ["localhost", "127.0.0.1:80", "evil.example", "[::1]", ""],
     "origin": ["https://example.com", "https://evil.example", "null"],

@@ -202,8 +202,11 @@ class HttpEndpoint:
             await exchange.answer(receive, send)
         finally:
             self._exchanges -= 1
-        if exchange.is_clean and len(spares) < _MOST_SPARES:
-            spares.append(exchange)
+        if exchange.is_clean:
+            if len(spares) < _MOST_SPARES:
+                spares.append(exchange)
+            else:
+                exchange.end()
         return True
 
     def _make_exchange(self) -> Exchange:

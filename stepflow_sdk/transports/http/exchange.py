@@ -90,8 +90,7 @@ class Exchange:
         """
         if self._is_over():
             # The component has ended at once: nobody has to wait or to watch.
-            self.connection.close()
-            self.connection.release()
+            self.end()
             await send_answer(send, 200, self._frames[-1])
             return
         watch = self._loop.call_later(_WATCH_AFTER, self._watch, receive)
@@ -109,12 +108,16 @@ class Exchange:
         finally:
             watch.cancel()
             if not self.is_clean:
-                self.connection.close()
-                self.connection.release()
+                self.end()
             if self._watcher is not None:
                 self._watcher.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._watcher
+
+    def end(self) -> None:
+        """Serve no further request, and leave nothing to the garbage collector."""
+        self.connection.close()
+        self.connection.release()
 
     async def _stream(self, send: Send) -> None:
         headers = [
