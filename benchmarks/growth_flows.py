@@ -107,12 +107,13 @@ def _items(durable: bool) -> Prepare:
     def prepare(size: int) -> Iterator[Once]:
         flow = parse_flow(chain(1))
         with _runtime(durable) as runtime:
-            yield lambda: _timed(lambda: _stream(runtime, flow, size))
+            yield lambda: _timed(lambda: stream(runtime, flow, size))
 
     return prepare
 
 
-def _stream(runtime: BlockingRuntime, flow: Flow, size: int) -> None:
+def stream(runtime: BlockingRuntime, flow: Flow, size: int) -> None:
+    """Run a flow on so many items, as a stream."""
     ended = 0
 
     def on_outcome(_: object) -> None:
