@@ -188,7 +188,7 @@ else:
             value: Any = None
             try:
                 coroutine: Any = work.call()
-                value = yield from coroutine
+                value = yield from coroutine  # pyright: ignore[reportUnknownVariableType]  (whatever it returns)
             except BaseException as error:
                 work.end(None, error)
             else:
