@@ -6,7 +6,6 @@ request is answered exactly once. It has no ``await`` and starts nothing, so the
 memory twin and the fuzzers all drive the same object.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from stepflow_sdk.packed import Encoded, Packed
 from stepflow_sdk.protocol import codec
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.failures import error_of, exception_of
+from stepflow_sdk.protocol.ids import ids_in_sequence
 from stepflow_sdk.protocol.messages import ComponentExecuteParams
 from stepflow_sdk.protocol.methods import EXECUTE, Method
 from stepflow_sdk.protocol.packing import decode_message
@@ -123,6 +123,7 @@ class Peer:
     Args:
         max_in_flight: How many requests of the other end may wait for their answer; those above it are answered
             with `ResourceUnavailable` at once.
+        new_id: Makes the id of a request of ours; None for `ids_in_sequence`.
 
     Attributes:
         error_codes: The codes of the dialect that the other end turned out to speak.
@@ -132,7 +133,7 @@ class Peer:
 
     on_refusal: Callable[[str, WireError], None] | None = None
 
-    def __init__(self, *, max_in_flight: int = 10_000) -> None:
+    def __init__(self, *, max_in_flight: int = 10_000, new_id: Callable[[], str] | None = None) -> None:
         self.error_codes: ErrorCodes = protocol_codes
         self.use(codec.JSON)
         self._max_in_flight = max_in_flight
@@ -140,6 +141,7 @@ class Peer:
         self._calls: dict[str, Call] = {}
         self._out: list[bytes] = []
         self.out_bytes = 0
+        self._new_id = new_id
         self._closed = False
         self._deaf = False
         self._executes = False
@@ -327,7 +329,9 @@ class Peer:
         """
         if self._deaf:
             raise ResourceUnavailable("the connection is closed")
-        call = Call(_unguessable_id(), method)
+        if self._new_id is None:
+            self._new_id = ids_in_sequence().__next__
+        call = Call(self._new_id(), method)
         try:
             self._push(self._encode(self._codec.call(call.id, method.name, params)))
         except Exception as error:
@@ -421,27 +425,6 @@ def _read_complaint(error: Raw) -> Complaint:
 
 def _decode(part: Encoded, form: type[Struct], decoder: msgspec.json.Decoder[Any]) -> Any:
     return decode_message(part, form) if isinstance(part, Packed) else decoder.decode(part)
-
-
-# Of all peers, because over HTTP each call has a peer of its own.
-_ids: list[str] = []
-if hasattr(os, "register_at_fork"):
-    # Two processes behind one address must not take the answers to each other's calls.
-    os.register_at_fork(after_in_child=_ids.clear)
-
-
-def _unguessable_id() -> str:
-    # UUIDs of version 4, a page of randomness at a time: uuid.uuid4 costs more than decoding a whole message.
-    while True:
-        try:
-            return _ids.pop()
-        except IndexError:
-            page = os.urandom(1024).hex()
-            _ids.extend(map(_as_uuid, [page[at : at + 32] for at in range(0, len(page), 32)]))
-
-
-def _as_uuid(h: str) -> str:
-    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
 
 
 def decode_params(request: Request | Notification, method: Method) -> Any:

@@ -16,6 +16,7 @@ import msgspec
 from stepflow_sdk.errors import InternalError, RequestTimeout, ResourceUnavailable, WireError
 from stepflow_sdk.packed import Packed
 from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification, Peer, Request
+from stepflow_sdk.protocol.ids import unguessable_id
 from stepflow_sdk.protocol.packing import ENCODING, PACKED
 from stepflow_sdk.transports.deadlines import Deadlines
 
@@ -71,7 +72,8 @@ class Connection:
         expect_packed: Callable[[], None] | None = None,
         deadlines: Deadlines[Call] | None = None,
     ) -> None:
-        self.peer = Peer(max_in_flight=max_in_flight)
+        # Where answers come another way than the call went, strangers could send one.
+        self.peer = Peer(max_in_flight=max_in_flight, new_id=None if calls is None else unguessable_id)
         # Most handlers do not want to know.
         refused = getattr(handler, "refused", None)
         if refused is not None:

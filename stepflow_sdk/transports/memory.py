@@ -5,6 +5,7 @@ Every message is encoded and decoded as on a real wire, so what works here works
 
 import asyncio
 from collections import deque
+from typing import cast
 
 from stepflow_sdk.transports.connection import Connection, Handler
 
@@ -34,12 +35,13 @@ class _Pipe:
         self._loop = asyncio.get_running_loop()
 
     def send(self, frames: list[bytes]) -> None:
-        self._queue.append(frames)
         # What is sent while something is delivered waits for its turn: nothing is read inside the reading of another.
         if self._delivers:
+            self._queue.append(frames)
             return
         self._delivers = True
         try:
+            self._deliver(frames)
             while self._queue:
                 self._deliver(self._queue.popleft())
         finally:
@@ -54,4 +56,4 @@ class _Pipe:
 
     def _deliver(self, frames: list[bytes]) -> None:
         if self.sink is not None and not self.sink.closed:
-            self.sink.receive([*frames])
+            self.sink.receive(cast("list[bytes | bytearray]", frames))
