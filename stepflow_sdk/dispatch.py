@@ -91,7 +91,7 @@ class Dispatcher:
     def _serve(self, connection: Connection, request: Request) -> None:
         if connection.on_congestion is None:
             connection.on_congestion = self._hold
-            connection.peer.error_codes = self._profile.error_codes
+            connection.peer.error_codes = self._error_code
         try:
             serve = _METHODS.get(request.method)
             if serve is None:
@@ -106,6 +106,10 @@ class Dispatcher:
         except WireError as error:
             self._told(connection, request, error)
             connection.fail(request, error)
+
+    def _error_code(self, code: int, exception: BaseException) -> int:
+        # Asked for each time: over HTTP the runtime may introduce itself on another connection, or as another one.
+        return self._profile.error_codes(code, exception)
 
     def _told(self, connection: Connection, request: Request, error: WireError | None) -> None:
         if self._service.monitor is not None:
@@ -140,8 +144,9 @@ class Dispatcher:
         said = read_initialize(request.params)
         self._profile.introduce(said, connection.remote, self._service.blob_hosts)
         self._initialized = True
-        connection.peer.error_codes = self._profile.error_codes
-        offered = () if said.capabilities is None else said.capabilities.encodings
+        # What else is under way may be a batch, whose answers leave together and in one encoding.
+        alone = connection.peer.in_flight == 1
+        offered = said.capabilities.encodings if alone and said.capabilities is not None else ()
         self._encoding = next((encoding for encoding in connection.encodings if encoding in offered), None)
         connection.reply(request, initialize_result(self._encoding))
         if self._encoding is not None:

@@ -27,7 +27,7 @@ from stepflow_sdk.protocol.failures import error_of, exception_of
 from stepflow_sdk.protocol.ids import ids_in_sequence
 from stepflow_sdk.protocol.messages import ComponentExecuteParams
 from stepflow_sdk.protocol.methods import EXECUTE, Method
-from stepflow_sdk.protocol.packing import decode_message
+from stepflow_sdk.protocol.packing import ENCODING, decode_message
 from stepflow_sdk.protocol.values import Error
 
 __all__ = ["Answer", "Call", "Complaint", "Event", "Notification", "Peer", "Request", "decode_params"]
@@ -128,6 +128,7 @@ class Peer:
     Attributes:
         error_codes: The codes of the dialect that the other end turned out to speak.
         out_bytes: How many bytes must leave and have not been taken.
+        takes_batches: Whether JSON-RPC batches are; not where both ends have agreed on MessagePack, which has none.
         on_refusal: Told the method, where it is known, and the error of each message that is answered here.
     """
 
@@ -141,6 +142,7 @@ class Peer:
         self._calls: dict[str, Call] = {}
         self._out: list[bytes] = []
         self.out_bytes = 0
+        self.takes_batches = True
         self._new_id = new_id
         self._closed = False
         self._deaf = False
@@ -184,7 +186,11 @@ class Peer:
             return _some(self._reject(unreadable, None))
         if isinstance(envelope, codec.Envelope):
             return _some(self._sort(envelope, None))
-        return self._receive_batch(envelope) if envelope is not None else ()
+        if envelope is None:
+            return ()
+        if not self.takes_batches:
+            return _some(self._refuse(None, InvalidRequest(f"with {ENCODING} there are no batches"), None))
+        return self._receive_batch(envelope)
 
     def receive_execute(self, frame: bytes | bytearray) -> Request | None:
         """Take a frame that asks to execute a component, and is perfect, in one go; `receive` takes all others.

@@ -235,6 +235,7 @@ class Connection:
     def expect(self) -> None:
         """Know that both ends have agreed on the encoding: soon messages arrive in it."""
         if self._expect_packed is not None:
+            self.peer.takes_batches = False
             self._expect_packed()
 
     def switch(self) -> None:

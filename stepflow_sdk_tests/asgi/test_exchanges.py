@@ -245,3 +245,32 @@ async def test_a_server_that_is_dropped_while_its_loop_runs_leaves_no_complaint(
     gc.collect()
     assert server() is None
     assert caplog.records == []
+
+
+async def test_errors_have_the_codes_of_the_runtime_that_introduced_itself_last() -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+    server = make_server()
+
+    @server.component
+    async def breaks(value: bool) -> None:
+        if value:
+            started.set()
+            await go.wait()
+        raise KeyError
+
+    async def code_of(value: bool) -> int:
+        code: int = (await execute(server, "/breaks", {"value": value}))["error"]["code"]
+        return code
+
+    async def introduce(key: str) -> None:
+        await request(server, body={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {key: 1}})
+
+    assert await code_of(False) == -32004
+    waiting = asyncio.ensure_future(code_of(True))
+    await started.wait()
+    await introduce("runtimeProtocolVersion")
+    assert await code_of(False) == -32100
+    go.set()
+    assert await waiting == -32100
+    await introduce("runtime_protocol_version")
+    assert await asyncio.gather(*(code_of(False) for _ in range(3))) == [-32004] * 3

@@ -115,6 +115,22 @@ def test_a_server_that_is_offered_nothing_or_other_encodings_speaks_json() -> No
         assert wire.receive()["result"] == {"output": [1]}
 
 
+def test_answers_to_a_batch_are_never_in_two_encodings() -> None:
+    offer = {"runtime_protocol_version": 1, "capabilities": {"encodings": ["msgpack"]}}
+    initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": offer}
+    listing = {"jsonrpc": "2.0", "id": 2, "method": "components/list", "params": {}}
+    with serving("careless", initialize=False) as wire:
+        wire.send([initialize, listing])
+        answers = {answer["id"]: answer["result"] for answer in wire.receive()}
+        assert answers[2]["components"]
+        assert "encoding" not in answers[1]
+        wire.send(initialize)
+        assert wire.receive()["result"]["encoding"] == "msgpack"
+        wire.send([listing])
+        refused = wire.receive()
+        assert (refused["id"], refused["error"]["code"]) == (None, -32600)
+
+
 def test_an_offer_that_is_no_list_is_refused() -> None:
     with serving("careless", initialize=False) as wire:
         wire.request(1, "initialize", {"runtime_protocol_version": 1, "capabilities": {"encodings": "msgpack"}})
