@@ -48,14 +48,20 @@ def test_a_client_that_goes_away_with_requests_behind_the_one_that_runs_cancels_
 
 
 @pytest.mark.promise("R10")
-def test_so_does_one_whose_next_requests_come_when_the_server_is_waiting_for_its_end(web: Web) -> None:
+@pytest.mark.parametrize("component", ["/hang/counted", "/hang/call"])
+@pytest.mark.parametrize("later", [request("/hang/count"), head("content-length: 1000000") + b"{" * 30_000])
+def test_so_does_one_whose_next_requests_come_when_the_server_is_waiting_for_its_end(
+    web: Web, component: str, later: bytes
+) -> None:
     before = hanging(web)
     with connect(web) as connection:
-        connection.sendall(request("/hang/call"))
-        assert b"HTTP/1.1 200" in connection.recv(65536)
+        connection.sendall(request(component))
         eventually(lambda: hanging(web) == before + 1)
-        # A body this long is not read while the one before it runs.
-        connection.sendall(head("content-length: 1000000") + b"{" * 300_000)
+        # As long as the server takes to wait for the end of a connection, and longer.
+        for _ in range(8):
+            assert "within 0.05 s" in web.execute("/slow/async")["error"]["message"]
+        connection.sendall(later)
+        hanging(web)
     eventually(lambda: hanging(web) == before)
 
 

@@ -11,17 +11,38 @@ __all__ = ["guarded"]
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _END_OF_HOST = re.compile(rb"[/?#]")
 _LOOK_EVERY = 0.5
-"""Seconds between two looks whether the client of a pipeline is still there."""
+"""Seconds between two looks whether a client is still there that nothing is read from."""
 
 
 def guarded(base: Any) -> Any:
     """Return a subclass of one of uvicorn's protocol classes, that for httptools or that for h11.
 
-    It says, for `WholeAnswers`, whether the client may be sending still, and has what the one for httptools lacks.
+    It says, for `WholeAnswers`, whether the client may be sending still, and sees it go away while nothing is read, as
+    when requests wait behind one; and it has what the one for httptools lacks.
     """
 
     class Guarded(base):  # type: ignore[misc]  # which class it is depends on what is installed
         _is_refused = False
+        _look_timer: asyncio.TimerHandle | None = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._look_timer is not None:
+                self._look_timer.cancel()
+            base.connection_lost(self, exc)
+
+        def look_for_end(self) -> None:
+            """Look from time to time whether the client is still there, until reading goes on."""
+            if self._look_timer is None:
+                self._look_timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
+
+        def _look(self) -> None:
+            self._look_timer = None
+            if not self.flow.read_paused or self.transport.is_closing():
+                return
+            if _has_hung_up(self.transport.get_extra_info("socket")):
+                self.transport.abort()
+            else:
+                self.look_for_end()
 
         @property
         def may_hear_more(self) -> bool:
@@ -89,42 +110,27 @@ def _with_hosts(base: Any) -> Any:
 def _with_ends(base: Any) -> Any:
     """Return uvicorn's protocol class for httptools, made to end all requests of a client that goes away.
 
-    It tells the last of a pipeline alone, and while requests wait, it reads nothing and so sees no end.
+    It tells the last of a pipeline alone.
     """
 
     class Ending(base):  # type: ignore[misc]  # see above
-        _look_timer: asyncio.TimerHandle | None = None
         _ahead: deque[Any] | None = None  # of the last request of a pipeline, as far as they are not answered
 
         def on_headers_complete(self) -> None:
             cycle = self.cycle
             base.on_headers_complete(self)
             if self.pipeline:
-                if self._ahead is None:
-                    self._ahead = deque()
-                self._ahead.append(cycle)
-                if self._look_timer is None:
-                    self._look()
+                ahead = self._ahead = self._ahead or deque()
+                while ahead and ahead[0].response_complete:
+                    ahead.popleft()
+                ahead.append(cycle)
 
         def connection_lost(self, exc: Exception | None) -> None:
             base.connection_lost(self, exc)
-            if self._look_timer is not None:
-                self._look_timer.cancel()
             for cycle in self._ahead or ():
                 cycle.disconnected = True
                 cycle.message_event.set()
             self._ahead = None
-
-        def _look(self) -> None:
-            ahead = self._ahead
-            while ahead and ahead[0].response_complete:
-                ahead.popleft()
-            if not ahead:
-                self._look_timer = None
-            elif _has_hung_up(self.transport.get_extra_info("socket")):
-                self.transport.abort()
-            else:
-                self._look_timer = asyncio.get_running_loop().call_later(_LOOK_EVERY, self._look)
 
     return Ending
 

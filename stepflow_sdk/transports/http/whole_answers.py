@@ -31,7 +31,6 @@ class WholeAnswers:
         self._head: bytes | None = None
         self._answered: Any = None
         self.is_closing: Callable[[], bool] = transport.is_closing
-        self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
 
     def __getattr__(self, name: str) -> Any:
@@ -51,6 +50,13 @@ class WholeAnswers:
             self._head = data
             return
         self._write(data)
+
+    def pause_reading(self) -> None:
+        """Read nothing for a while; then the end of the connection has to be looked for."""
+        self._transport.pause_reading()
+        look = getattr(self._protocol, "look_for_end", None)
+        if look is not None:
+            look()
 
     def close(self) -> None:
         """Close when all is written; where the client may still be sending, only when it has had time to read that."""
