@@ -32,7 +32,7 @@ class Tuning(Struct, frozen=True):
     """
 
     large_reads: bool = True
-    gc_thresholds: tuple[int, int, int] | None = (20_000, 20, 50)
+    gc_thresholds: tuple[int, int, int] | None = (20_000, 50, 20)
     switch_interval: float | None = 0.0005
     open_files: bool = True
     uvloop: bool = True
