@@ -1,6 +1,7 @@
 """What grows in the bundled runtime: steps, references, items and blobs; the CPU of this process."""
 
 import asyncio
+import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +103,17 @@ def _loading(size: int) -> Iterator[Once]:
     yield lambda: _timed(lambda: parse_flow(document))
 
 
+@contextmanager
+def _loading_alone(size: int) -> Iterator[Once]:
+    gc.collect()
+    gc.disable()
+    try:
+        with _loading(size) as once:
+            yield once
+    finally:
+        gc.enable()
+
+
 def _items(durable: bool) -> Prepare:
     @contextmanager
     def prepare(size: int) -> Iterator[Once]:
@@ -169,6 +181,7 @@ def _small(_: int) -> Any:
 
 SERIES = (
     Series("load", "steps in a flow: reading it", decades(10_000), _loading),
+    Series("load-alone", "the same, with Python's garbage collector off", decades(10_000), _loading_alone),
     Series("chain", "steps in a chain: running it", decades(10_000), _running(chain, _small)),
     Series("parallel", "parallel steps: running them", decades(10_000), _running(parallel, _small)),
     Series("fan-in", "steps that refer to ten others: running them", decades(10_000), _running(fan_in, _small)),
