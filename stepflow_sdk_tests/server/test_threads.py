@@ -1,8 +1,11 @@
 """`def` components and the threads they share."""
 
 import asyncio
+import functools
 import random
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stepflow_sdk import BlockingContext, StepflowServer
@@ -104,3 +107,73 @@ async def test_no_job_is_forgotten_however_threads_wait_and_stand_in() -> None:
         async with asyncio.timeout(60):
             await crowd.done.wait()
         crowd.pool.close()
+
+
+class _Crush:
+    """Bursts of jobs in one pool, each of which has to end before the next; counted by each of its threads."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.pool = WorkerThreads(limit)
+        self.loop = asyncio.get_running_loop()
+        self.random = random.Random(limit)
+        self.lock = threading.Lock()
+        self.runs: list[int] = []
+        self.ended = self.working = self.most = 0
+        self.threads: set[threading.Thread] = set()
+        self.is_over = asyncio.Event()
+
+    def work(self, number: int, seconds: float) -> None:
+        with self.lock:
+            self.threads.add(threading.current_thread())
+            self.runs[number] += 1
+            self.working += 1
+            self.most = max(self.most, self.working)
+        if seconds:
+            threading.Event().wait(seconds)
+        with self.lock:
+            self.working -= 1
+            self.ended += 1
+            is_last = self.ended == len(self.runs)
+        if is_last:
+            self.loop.call_soon_threadsafe(self.is_over.set)
+
+    async def run(self, bursts: int) -> None:
+        for _ in range(bursts):
+            self.is_over.clear()
+            # A thread that waits counts as stuck, and others wake beside it.
+            jobs = [self.random.random() < 0.05 for _ in range(self.random.choice([1, 2, 3, 30, 100]))]
+            first = len(self.runs)
+            with self.lock:
+                self.runs += [0] * len(jobs)
+            for number, waits in enumerate(jobs, first):
+                self.pool.submit(functools.partial(self.work, number, 0.0006 if waits else 0))
+                if self.random.random() < 0.1:
+                    await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                await self.is_over.wait()
+        self.pool.close()
+
+
+def test_each_job_runs_once_and_within_the_limit_however_threads_are_switched() -> None:
+    crushes: list[_Crush] = []
+
+    async def crush(limit: int) -> None:
+        made = _Crush(limit)
+        crushes.append(made)
+        await made.run(bursts=1500)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor() as loops:
+            for done in [loops.submit(asyncio.run, crush(limit)) for limit in (1, 2, 4, 8)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(before)
+    for made in crushes:
+        assert set(made.runs) == {1}
+        assert max(made.most, len(made.threads)) <= made.limit
+        for thread in made.threads:
+            thread.join(60)
+            assert not thread.is_alive()
