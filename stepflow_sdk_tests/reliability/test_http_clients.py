@@ -1,7 +1,9 @@
 """HTTP clients that go away behind a pipeline, and clients that send everything before they read."""
 
+import contextlib
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,3 +107,17 @@ def test_what_is_refused_by_its_head_has_one_answer_whatever_its_body(web: Web, 
         connection.sendall(request("/hang/count"))
         # The next answer is that of the next request, or the connection has ended.
         assert status_of(one_answer(connection)) in {200, 0}
+
+
+@pytest.mark.promise("R8")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_clients_that_go_on_sending_what_was_refused_do_not_hold_up_the_end() -> None:
+    with serving_http("careless") as web, contextlib.ExitStack() as stack:
+        for beginning in (head("content-length: 3000000", path="/x"), head("content-length: 300000000"), b"x\r\n\r\n"):
+            connection = stack.enter_context(connect(web))
+            connection.sendall(beginning)
+            assert status_of(one_answer(connection)) in {400, 404, 413}
+        web.process.terminate()
+        assert web.process.wait(PATIENCE) == 0
+        # uvicorn says so when it had to end what did not end by itself.
+        assert b"graceful" not in web.stderr

@@ -23,6 +23,7 @@ def guarded(base: Any) -> Any:
 
     class Guarded(base):  # type: ignore[misc]  # which class it is depends on what is installed
         _is_refused = False
+        _is_stopping = False
         _look_timer: asyncio.TimerHandle | None = None
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -48,7 +49,13 @@ def guarded(base: Any) -> Any:
         def may_hear_more(self) -> bool:
             """Whether the client may be sending although the last answer is given."""
             cycle = self.cycle
-            return self._is_refused or (cycle is not None and cycle.response_complete and cycle.more_body)
+            hears = self._is_refused or (cycle is not None and cycle.response_complete and cycle.more_body)
+            return hears and not self._is_stopping
+
+        def shutdown(self) -> None:
+            # Who has had an answer, and sends on, does not hold up the end of the server.
+            self._is_stopping = True
+            base.shutdown(self)
 
         @property
         def awaits_head(self) -> bool:
