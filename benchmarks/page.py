@@ -46,7 +46,7 @@ def growth(curves: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         points = [(point["size"], point["seconds"]) for point in curve["points"]]
         if points:
             by_decade = [
-                f"{math.log(after / before) / math.log(larger / smaller):.2f}"
+                f"{round(math.log(after / before) / math.log(larger / smaller), 2) + 0:.2f}"
                 for (smaller, before), (larger, after) in pairwise(points)
             ]
             ends = f"{points[0][0]:,} | {points[-1][0]:,} | {_duration(points[-1][1])}"
