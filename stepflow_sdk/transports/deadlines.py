@@ -6,6 +6,10 @@ from typing import Generic, TypeVar
 
 __all__ = ["Deadlines"]
 
+_APART = 0.01
+"""Seconds between two looks at all that is waited for, so that thousands of waits that end one after the other cost no
+look each."""
+
 T = TypeVar("T")
 
 
@@ -23,7 +27,7 @@ class Deadlines(Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, what: T, seconds: float) -> None:
-        """Have something expire after so many seconds."""
+        """Have something expire after so many seconds, or a hundredth of a second later."""
         when = self._loop.time() + seconds
         self._due[what] = when
         if self._timer is None:
@@ -51,7 +55,7 @@ class Deadlines(Generic[T]):
             del self._due[what]
             self._expire(what)
         if self._due and self._timer is None:
-            self._timer = self._loop.call_at(min(self._due.values()), self._look)
+            self._timer = self._loop.call_at(max(min(self._due.values()), now + _APART), self._look)
 
 
 def _tell_nobody(_: object) -> None:
