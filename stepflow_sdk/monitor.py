@@ -5,7 +5,7 @@ import logging
 import time
 from typing import Protocol
 
-from stepflow_sdk.components.execution import Executor
+from stepflow_sdk.components.executor import Executor
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.base import ContextBase
 from stepflow_sdk.errors import SkipStep

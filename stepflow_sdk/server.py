@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from stepflow_sdk._version import __version__
 from stepflow_sdk.components import Router
-from stepflow_sdk.components.execution import Executor
+from stepflow_sdk.components.executor import Executor
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.context.base import State
 from stepflow_sdk.dispatch import Dispatcher

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from stepflow_sdk.components.conversion import JsonValues
-from stepflow_sdk.components.execution import Executor
+from stepflow_sdk.components.executor import Executor
 from stepflow_sdk.components.router import Router
 from stepflow_sdk.components.spec import ComponentSpec
 from stepflow_sdk.components.threads import WorkerThreads

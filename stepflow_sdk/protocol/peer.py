@@ -10,111 +10,30 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw
 
 from stepflow_sdk.errors import (
     InternalError,
     InvalidParams,
     InvalidRequest,
-    ParseError,
     ResourceUnavailable,
     WireError,
 )
-from stepflow_sdk.packed import Encoded, Packed
+from stepflow_sdk.packed import Packed
 from stepflow_sdk.protocol import codec
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
-from stepflow_sdk.protocol.failures import error_of, exception_of
+from stepflow_sdk.protocol.events import Answer, Batch, Call, Event, Notification, Request
+from stepflow_sdk.protocol.failures import error_of
 from stepflow_sdk.protocol.ids import ids_in_sequence
-from stepflow_sdk.protocol.messages import ComponentExecuteParams
 from stepflow_sdk.protocol.methods import EXECUTE, Method
-from stepflow_sdk.protocol.packing import ENCODING, decode_message
-from stepflow_sdk.protocol.values import Error
+from stepflow_sdk.protocol.packing import ENCODING
+from stepflow_sdk.protocol.parts import read_answer, read_complaint
 
-__all__ = ["Answer", "Call", "Complaint", "Event", "Notification", "Peer", "Request", "decode_params"]
+__all__ = ["Peer"]
 
-_decode_error = msgspec.json.Decoder(Error).decode
 _NO_PARAMS = Raw(b"{}")
-_DECODED = Raw(b"")
-_EXECUTE = EXECUTE.name
 _START = 80
 """Where the method of a request stands, if both ends are ours; not to look further costs no more than time."""
-
-
-class _Batch:
-    """The replies to one JSON-RPC batch, which leave together (JSON-RPC 2.0, section 6)."""
-
-    __slots__ = ("missing", "replies")
-
-    def __init__(self) -> None:
-        self.missing = 0
-        self.replies: list[bytes] = []
-
-
-class Request(Struct, eq=False, gc=False):
-    """A request of the other end: answer it with `Peer.reply` or `Peer.fail`, once.
-
-    Attributes:
-        id: As it came, integer or string.
-        decoded: The params of ``components/execute``, where reading the message gave them; ``params`` is empty then.
-        method: The method's name, known or not.
-        params: Still encoded; ``{}`` when there were none.
-        batch: The JSON-RPC batch that its reply belongs to; the peer's own.
-        answered: Whether it has been.
-    """
-
-    id: int | str
-    decoded: ComponentExecuteParams | None = None
-    method: str = _EXECUTE
-    params: Encoded = _DECODED
-    batch: _Batch | None = None
-    answered: bool = False
-
-
-class Notification:
-    """A message of the other end that wants no answer."""
-
-    __slots__ = ("method", "params")
-
-    def __init__(self, method: str, params: Encoded) -> None:
-        self.method = method
-        self.params = params
-
-
-class Call:
-    """A request of ours; ``waiter``, ``owner``, ``subject`` and ``timeout`` belong to whoever made it."""
-
-    __slots__ = ("id", "method", "owner", "subject", "timeout", "waiter")
-
-    def __init__(self, id: str, method: Method) -> None:
-        self.id = id
-        self.method = method
-        self.waiter: Any = None
-        self.owner: Any = None
-        self.subject = method.name
-        self.timeout = 0.0
-
-
-class Answer:
-    """The answer to a call of ours: ``result``, decoded, or ``error``."""
-
-    __slots__ = ("call", "error", "result")
-
-    def __init__(self, call: Call, result: Any, error: WireError | None) -> None:
-        self.call = call
-        self.result = result
-        self.error = error
-
-
-class Complaint:
-    """An error of the other end that names no request: it could not read something of ours."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: WireError) -> None:
-        self.error = error
-
-
-Event = Request | Notification | Answer | Complaint
 
 
 class Peer:
@@ -229,7 +148,7 @@ class Peer:
         return Answer(call, executed.result, None)
 
     def _receive_batch(self, elements: list[Raw]) -> list[Event]:
-        batch = _Batch()
+        batch = Batch()
         # One missing reply stands for the batch itself until all of it is read.
         batch.missing = 1
         events: list[Event] = []
@@ -245,14 +164,14 @@ class Peer:
         self._complete(batch)
         return events
 
-    def _reject(self, unreadable: codec.Unreadable, batch: _Batch | None) -> Event | None:
+    def _reject(self, unreadable: codec.Unreadable, batch: Batch | None) -> Event | None:
         call = self._calls.pop(unreadable.id, None) if isinstance(unreadable.id, str) else None
         if call is not None:
             # A broken answer to a call of ours still ends the wait for it.
             return Answer(call, None, InternalError(f"the answer to {call.method.name}: {unreadable.error}"))
         return self._refuse(unreadable.id, unreadable.error, batch)
 
-    def _sort(self, envelope: codec.Envelope, batch: _Batch | None) -> Event | None:
+    def _sort(self, envelope: codec.Envelope, batch: Batch | None) -> Event | None:
         method, id = envelope.method, envelope.id
         if method is UNSET:
             return self._sort_answer(envelope, batch)
@@ -272,13 +191,13 @@ class Peer:
             batch.missing += 1
         return Request(id, None, method, params, batch)
 
-    def _sort_answer(self, envelope: codec.Envelope, batch: _Batch | None) -> Event | None:
+    def _sort_answer(self, envelope: codec.Envelope, batch: Batch | None) -> Event | None:
         id = envelope.id
         call = self._calls.pop(id, None) if isinstance(id, str) else None
         if call is not None:
-            return _read_answer(call, envelope)
+            return read_answer(call, envelope)
         if envelope.error:
-            return _read_complaint(envelope.error) if id is None else None
+            return read_complaint(envelope.error) if id is None else None
         if envelope.result:
             return None  # nobody waits for it, or not any more
         known_id = None if id is UNSET else id
@@ -381,7 +300,7 @@ class Peer:
             self._complete(batch)
         return True
 
-    def _refuse(self, id: int | str | None, error: WireError, batch: _Batch | None, method: str = "") -> Event | None:
+    def _refuse(self, id: int | str | None, error: WireError, batch: Batch | None, method: str = "") -> Event | None:
         if not self._closed:
             if self.on_refusal is not None:
                 self.on_refusal(method, error)
@@ -392,7 +311,7 @@ class Peer:
                 batch.replies.append(frame)
         return None
 
-    def _complete(self, batch: _Batch) -> None:
+    def _complete(self, batch: Batch) -> None:
         batch.missing -= 1
         if batch.missing == 0 and batch.replies:
             self._push(b"[" + b",".join(batch.replies) + b"]")
@@ -404,49 +323,3 @@ class Peer:
 
 def _some(event: Event | None) -> Sequence[Event]:
     return (event,) if event is not None else ()
-
-
-def _read_answer(call: Call, envelope: codec.Envelope) -> Answer:
-    has_error = bool(envelope.error) and bytes(envelope.error) != b"null"
-    has_result = bool(envelope.result)
-    name = call.method.name
-    if has_error and has_result and envelope.result != Raw(b"null"):
-        return Answer(call, None, InternalError(f"the answer to {name} has both a result and an error"))
-    try:
-        if has_error:
-            return Answer(call, None, exception_of(_decode_error(envelope.error)))
-        if has_result:
-            return Answer(call, _decode(envelope.result, call.method.result, call.method.decode_result), None)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Answer(call, None, InternalError(f"the answer to {name} has not the promised form: {error}"))
-    return Answer(call, None, InternalError(f"the answer to {name} has neither a result nor an error"))
-
-
-def _read_complaint(error: Raw) -> Complaint:
-    try:
-        return Complaint(exception_of(_decode_error(error)))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Complaint(InternalError("an error without an id that cannot be read either"))
-
-
-def _decode(part: Encoded, form: type[Struct], decoder: msgspec.json.Decoder[Any]) -> Any:
-    return decode_message(part, form) if isinstance(part, Packed) else decoder.decode(part)
-
-
-def decode_params(request: Request | Notification, method: Method) -> Any:
-    """Decode the params of a request into the type of its method.
-
-    Raises:
-        InvalidParams: A field is missing or has the wrong type; the message names it.
-        ParseError: The params are not JSON (a character that is not UTF-8, say).
-    """
-    if isinstance(request, Request) and request.decoded is not None:
-        return request.decoded
-    try:
-        return _decode(request.params, method.params, method.decode_params)
-    except msgspec.ValidationError as error:
-        _, _, path = str(error).partition(" - at `")
-        data = {"method": method.name, "path": path.rstrip("`") or "$"}
-        raise InvalidParams(f"{method.name}: {error}", data=data) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ParseError(f"{method.name}: the params are not JSON: {error}") from None
