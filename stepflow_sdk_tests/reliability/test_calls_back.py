@@ -126,19 +126,22 @@ def test_the_first_answer_counts_and_later_ones_are_ignored(end: End, component:
 
 
 @pytest.mark.promise("R7")
-def test_ids_of_calls_back_are_random_uuids(end: End) -> None:
+def test_ids_of_calls_back_are_uuids_and_random_where_strangers_could_answer(end: End) -> None:
     import uuid
 
     ids = set()
+    beginnings = set()
     for _ in range(20):
         asking, id = begin(end, "/call/async", 1)
         assert uuid.UUID(id).version == 4
         assert str(uuid.UUID(id)) == id
-        ids.add(id[:8])
+        ids.add(id)
+        beginnings.add(id[:8])
         asking.answer(good(id, {"blob_id": "b"}))
         asking.next()
         asking.close()
     assert len(ids) == 20
+    assert len(beginnings) == (20 if isinstance(end, HttpEnd) else 1)
 
 
 TYPED: list[tuple[bytes, int]] = [
