@@ -87,7 +87,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         # What leaves is written here and not among the variables of the component that was answered for: where writing
         # has to wait, reading goes on from there, and with it all that is read from then on.
-        self._variables = copy_context()
+        self._variables = None if sends_at_once else copy_context()
         self._deadlines = call_deadlines() if deadlines is None else deadlines
         self._shares_deadlines = deadlines is not None
         self._sends_at_once = sends_at_once

@@ -274,3 +274,12 @@ async def test_errors_have_the_codes_of_the_runtime_that_introduced_itself_last(
     assert await waiting == -32100
     await introduce("runtime_protocol_version")
     assert await asyncio.gather(*(code_of(False) for _ in range(3))) == [-32004] * 3
+
+
+async def test_a_head_with_too_many_fields_is_refused_however_short_and_well_known_the_rest_of_it_is() -> None:
+    server = make_server()
+    body = execution("/echo", {"value": 1})
+    for _ in range(2):
+        assert (await request(server, body=body)).status == 200
+    fields = {f"x{number}": "" for number in range(120)}
+    assert (await request(server, body=body, headers=fields)).status == 431

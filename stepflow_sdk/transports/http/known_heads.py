@@ -8,6 +8,8 @@ _MOST = 256
 """How many heads are remembered."""
 _SHORT = 2000
 """Bytes; longer heads are checked each time."""
+_FEW = 50
+"""Fields; heads with more, too."""
 
 
 class KnownHeads:
@@ -42,7 +44,7 @@ class KnownHeads:
             get(b"transfer-encoding"),
         )
         is_simple = (
-            len(fields) == len(headers)
+            len(fields) == len(headers) <= _FEW
             and len(get(b"content-length", b"")) < self._digits
             and len(b"".join(fields)) + len(b"".join(fields.values())) < _SHORT
         )
