@@ -89,7 +89,8 @@ def make_server(app: Any, policy: HttpPolicy, started: Callable[[], None], *, st
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        backlog=ACCEPTED_AT_ONCE,
+        # Windows takes them one by one anyway, and there the first number is the one that counts.
+        backlog=ACCEPTED_AT_ONCE if os.name == "posix" else _BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=stop_timeout,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
