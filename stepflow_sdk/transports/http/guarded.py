@@ -30,6 +30,8 @@ def guarded(base: Any) -> Any:
             if self._look_timer is not None:
                 self._look_timer.cancel()
             base.connection_lost(self, exc)
+            # After a reset uvicorn keeps its timer, and with that for half a minute the connection.
+            self._unset_keepalive_if_required()
 
         def look_for_end(self) -> None:
             """Look from time to time whether the client is still there, until reading goes on."""
