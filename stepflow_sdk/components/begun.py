@@ -4,6 +4,7 @@ A task for each of them would cost more than the component itself. So the first 
 of its caller, and only a coroutine that waits goes on in a task. From Python 3.12 on asyncio can do this
 (``eager_start``). Before, a spare task is kept for whoever turns out to need it: the first stretch runs under its name,
 because timeouts and task groups hold on to ``asyncio.current_task()``, and what waits is handed over to it.
+No task comes from the factory of the loop, which may know nothing of contexts.
 """
 
 import asyncio
@@ -87,7 +88,7 @@ else:
             """
             loop = self._loop
             if waits:
-                return loop.create_task(_whole(work), context=context)
+                return asyncio.Task(_whole(work), loop=loop, context=context)
             spare = self._spare
             # Whoever cancels all tasks cancels a spare one, too, which then goes on with nothing any more.
             if spare is None or spare.task.cancelling():
@@ -129,7 +130,7 @@ else:
             self._rest: _Rest | None = None
             self._sleeps = False
             # In no context but its own: that of a component may hold much.
-            self.task: asyncio.Task[None] = loop.create_task(self._sleep(), context=Context())
+            self.task: asyncio.Task[None] = asyncio.Task(self._sleep(), loop=loop, context=Context())
             # Nobody waits for a spare task: the server that it belongs to may go while the loop runs.
             self._log_loss(False)
             self.handed_over = False

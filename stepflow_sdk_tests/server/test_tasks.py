@@ -152,6 +152,29 @@ async def test_nothing_that_a_component_sets_is_there_when_reading_goes_on_after
             await transport.close(timeout=1)
 
 
+def _plain_task(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[Any]:
+    return asyncio.Task(coroutine, loop=loop)
+
+
+async def test_components_run_on_a_loop_whose_task_factory_knows_nothing_of_contexts() -> None:
+    asyncio.get_running_loop().set_task_factory(_plain_task)
+
+    async def it() -> str:
+        return "ended"
+
+    async def waits() -> str:
+        await asyncio.sleep(0)
+        return "waited"
+
+    async def asks(ctx: StepflowContext) -> str:
+        return ctx.component
+
+    try:
+        assert [await call(function) for function in (it, waits, asks)] == [["ended"], ["waited"], ["/it"]]
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
+
+
 async def test_a_task_that_somebody_cancels_while_no_component_has_it_costs_none_its_answer() -> None:
     go = asyncio.Event()
     server: StepflowServer = StepflowServer()
