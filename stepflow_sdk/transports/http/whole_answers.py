@@ -72,7 +72,7 @@ class WholeAnswers:
     def release(self) -> None:
         """Let go of what waits and of the protocol."""
         self._flush()
-        self._protocol = None
+        self._protocol = self._answered = None
 
     def _has_more(self) -> bool:
         cycle = getattr(self._protocol, "cycle", None)
