@@ -255,7 +255,10 @@ class HttpEndpoint:
 def _path(scope: Scope) -> str:
     # Servers differ in whether the path includes the prefix that the application is mounted at.
     path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
+    root: str = scope.get("root_path", "")
+    if not root:
+        return path
+    root = root.rstrip("/")
     return path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
 
 

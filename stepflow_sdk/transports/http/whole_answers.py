@@ -75,7 +75,8 @@ class WholeAnswers:
         self._protocol = self._answered = None
 
     def _has_more(self) -> bool:
-        cycle = getattr(self._protocol, "cycle", None)
+        protocol = self._protocol
+        cycle = None if protocol is None else protocol.cycle
         if cycle is None or cycle is self._answered or not getattr(cycle, "response_started", False):
             return False
         self._answered = cycle
