@@ -25,6 +25,7 @@ from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.events import Answer, Batch, Call, Event, Notification, Request
 from stepflow_sdk.protocol.failures import error_of
 from stepflow_sdk.protocol.ids import ids_in_sequence
+from stepflow_sdk.protocol.messages import ComponentExecuteParams
 from stepflow_sdk.protocol.methods import EXECUTE, Method
 from stepflow_sdk.protocol.packing import ENCODING
 from stepflow_sdk.protocol.parts import read_answer, read_complaint
@@ -252,18 +253,52 @@ class Peer:
             ResourceUnavailable: The conversation is over.
             InvalidParams: The params cannot be encoded.
         """
+        call = self.expect(method)
+        try:
+            self._push(self._encode(self._codec.call(call.id, method.name, params)))
+        except Exception as error:
+            del self._calls[call.id]
+            raise InvalidParams(f"{method.name}: the params cannot be encoded: {error}") from error
+        self._executes = self._executes or method is EXECUTE
+        return call
+
+    # ---- what goes by another way, between two ends in one process --------------------------------------------
+
+    def expect(self, method: Method) -> Call:
+        """Know of a request of ours that nothing is sent for here; its answer comes out of `receive` or `take_answer`.
+
+        Raises:
+            ResourceUnavailable: The conversation is over.
+        """
         if self._deaf:
             raise ResourceUnavailable("the connection is closed")
         if self._new_id is None:
             self._new_id = ids_in_sequence().__next__
         call = Call(self._new_id(), method)
-        try:
-            self._push(self._encode(self._codec.call(call.id, method.name, params)))
-        except Exception as error:
-            raise InvalidParams(f"{method.name}: the params cannot be encoded: {error}") from error
         self._calls[call.id] = call
-        self._executes = self._executes or method is EXECUTE
         return call
+
+    @property
+    def admits(self) -> bool:
+        """Whether there is room for another request of the other end."""
+        return not self._closed and self._in_flight < self._max_in_flight
+
+    def admit(self, id: str, params: ComponentExecuteParams) -> Request:
+        """Take a request to execute a component that came in no frame, where there is room for it."""
+        self._in_flight += 1
+        return Request(id, params)
+
+    def mark_answered(self, request: Request) -> bool:
+        """Know that a request is answered by another way; False as for `reply`, and when it must not be."""
+        if request.answered or request.batch is not None or self._closed:
+            return False
+        request.answered = True
+        self._in_flight -= 1
+        return True
+
+    def take_answer(self, id: int | str) -> Call | None:
+        """The call whose answer has come by another way; None when nobody waits for it, or not any more."""
+        return self._calls.pop(id, None) if isinstance(id, str) else None
 
     def notify(self, method: str, params: msgspec.Struct) -> None:
         """Tell the other end something."""

@@ -167,14 +167,14 @@ class Connection:
     def end_input(self, reason: str = "the other end closed the connection") -> None:
         """Know that nothing more arrives: calls in flight fail, replies may still leave."""
         for call in self.peer.end_input():
-            self._tell(call, None, ResourceUnavailable(reason))
+            self.tell(call, None, ResourceUnavailable(reason))
 
     def close(self, reason: str = "the connection is closed") -> None:
         """End the conversation: calls in flight fail with `ResourceUnavailable`, the handler is told."""
         if self.peer.closed:
             return
         for call in self.peer.close():
-            self._tell(call, None, ResourceUnavailable(reason))
+            self.tell(call, None, ResourceUnavailable(reason))
         if not self._shares_deadlines:
             self._deadlines.close()
         self._handler.closed(self)
@@ -188,16 +188,20 @@ class Connection:
 
     def _handle(self, event: Request | Notification | Answer | Complaint) -> None:
         if isinstance(event, Request):
-            try:
-                self._handler.request(self, event)
-            except Exception as error:
-                self._failed(event, error)
+            self.serve(event)
         elif isinstance(event, Answer):
-            self._tell(event.call, event.result, event.error)
+            self.tell(event.call, event.result, event.error)
         elif isinstance(event, Notification):
             self._handler.notification(self, event)
         else:
             _log.warning("the other end could not read a message: %s", event.error)
+
+    def serve(self, request: Request) -> None:
+        """Have the handler take a request."""
+        try:
+            self._handler.request(self, request)
+        except Exception as error:
+            self._failed(request, error)
 
     def _failed(self, request: Request, error: Exception) -> None:
         # A bug of ours must not cost the request its answer.
@@ -292,12 +296,16 @@ class Connection:
         if self._calls is not None:
             self._calls[call.id] = self
         if timeout is not None:
-            call.timeout = timeout
-            call.subject = getattr(params, "component", method.name)
-            call.owner = self
-            self._deadlines.add(call, timeout)
+            self.limit(call, getattr(params, "component", method.name), timeout)
         self._flush_soon()
         return call
+
+    def limit(self, call: Call, subject: str, timeout: float) -> None:
+        """Give up a call after so many seconds, with `RequestTimeout`; ``subject`` is who was asked."""
+        call.timeout = timeout
+        call.subject = subject
+        call.owner = self
+        self._deadlines.add(call, timeout)
 
     def abandon(self, call: Call) -> None:
         """Want no answer to a call any more; nothing happens when there was one."""
@@ -309,7 +317,8 @@ class Connection:
         if self._calls is not None:
             self._calls.pop(call.id, None)
 
-    def _tell(self, call: Call, result: Any, error: WireError | None) -> None:
+    def tell(self, call: Call, result: Any, error: WireError | None) -> None:
+        """Give the answer to a call to whoever waits for it."""
         self._forget(call)
         call.waiter(result, error)
 
@@ -317,7 +326,7 @@ class Connection:
         """Give up a call whose time is over."""
         self.peer.abandon(call)
         message = f"{call.subject} was not answered within {call.timeout:g} s"
-        self._tell(call, None, RequestTimeout(message, data={"timeout": call.timeout}))
+        self.tell(call, None, RequestTimeout(message, data={"timeout": call.timeout}))
 
     def _look_for_congestion(self) -> None:
         congested = self._writer_is_full or self.peer.out_bytes > HIGH_WATER
