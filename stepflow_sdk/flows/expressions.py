@@ -312,3 +312,22 @@ def walk(expression: Expression, path: PathParts = ()) -> Iterator[Child]:
 def referenced_steps(expression: Expression) -> frozenset[str]:
     """The ids of all steps that an expression mentions, in whatever branch."""
     return frozenset(node.step for _, node in walk(expression) if isinstance(node, StepReference))
+
+
+def sure_needs(expression: Expression) -> tuple[frozenset[str], list[Expression]] | None:
+    """The ids of the steps that an expression needs whatever their results are; None where values decide on them.
+
+    The second part of the result are the nodes that refer to something else than steps: as long as none of them fails,
+    the expression needs all of those steps and needs them at once. It is empty when there are no steps.
+    """
+    nodes = [node for _, node in walk(expression)]
+    steps = frozenset(node.step for node in nodes if isinstance(node, StepReference))
+    if not steps:
+        return steps, []
+    plain: list[Expression] = []
+    for node in nodes:
+        if isinstance(node, InputReference) or (isinstance(node, VariableReference) and node.default is None):
+            plain.append(node)
+        elif not isinstance(node, (StepReference, ArrayExpression, ObjectExpression, Constant)):
+            return None
+    return steps, plain

@@ -54,18 +54,15 @@ class Notification:
         self.params = params
 
 
-class Call:
+class Call(Struct, eq=False):
     """A request of ours; ``waiter``, ``owner``, ``subject`` and ``timeout`` belong to whoever made it."""
 
-    __slots__ = ("id", "method", "owner", "subject", "timeout", "waiter")
-
-    def __init__(self, id: str, method: Method) -> None:
-        self.id = id
-        self.method = method
-        self.waiter: Any = None
-        self.owner: Any = None
-        self.subject = method.name
-        self.timeout = 0.0
+    id: str
+    method: Method
+    waiter: Any = None
+    owner: Any = None
+    subject: str = ""
+    timeout: float = 0.0
 
 
 class Answer:

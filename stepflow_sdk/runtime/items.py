@@ -1,21 +1,19 @@
 """One input of a run on its way through the flow: which steps are needed, wait, and have ended."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from stepflow_sdk.flows import MISSING, PENDING, UNKNOWN, Failure, Flow, Needs, Skipped
 from stepflow_sdk.runtime.failures import not_completed
+from stepflow_sdk.runtime.first_needs import OUTPUT, FirstNeeds, first_needs
 
 __all__ = ["Item", "Plan"]
-
-OUTPUT: Final = -1
-"""Stands where the index of a step could stand, for the output of the flow."""
 
 
 class Plan:
     """What the items of all runs of a flow share."""
 
-    __slots__ = ("expressions", "flow", "index", "must_execute", "pending", "steps")
+    __slots__ = ("_first", "expressions", "flow", "index", "must_execute", "pending", "steps")
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
@@ -25,6 +23,14 @@ class Plan:
         self.must_execute = tuple(index for index, step in enumerate(flow.steps) if step.must_execute)
         # The last one is found under the index OUTPUT.
         self.expressions = (*(step.input for step in flow.steps), flow.output)
+        self._first: FirstNeeds | Literal["unknown"] | None = "unknown"
+
+    @property
+    def first(self) -> FirstNeeds | None:
+        """What every item waits for when it begins; None where that depends on its input."""
+        if self._first == "unknown":
+            self._first = first_needs(self.flow, self.expressions, self.must_execute)
+        return self._first
 
     def item(self, index: int, input: Any, variables: Mapping[str, Any]) -> "Item":
         """The state of one input."""
@@ -94,12 +100,17 @@ class Item:
 
     def start(self) -> list[int]:
         """Begin; returns the indexes of the steps that can be called, in any order."""
-        first = [OUTPUT]
-        for index in self._plan.must_execute:
-            self._waiting[self._plan.steps[index].id] = []
-            first.append(index)
-        self._open += len(first) - 1
-        return self._advance(first)
+        plan = self._plan
+        first = plan.first
+        if first is not None and not any(part.resolve(self).__class__ is Failure for part in first.provided):
+            # Nobody waits for anything else later, so the items share who waits.
+            self._waiting = first.waiting
+            self._missing = first.missing.copy()
+            self._open = len(first.waiting)
+            return self._advance(first.free.copy())
+        self._waiting = {plan.steps[index].id: [] for index in plan.must_execute}
+        self._open = len(plan.must_execute)
+        return self._advance([OUTPUT, *plan.must_execute])
 
     def take_input(self, index: int) -> Any:
         """The resolved input of a step that can be called; it is forgotten here."""
@@ -111,7 +122,7 @@ class Item:
 
     def settle(self, index: int, outcome: Any) -> list[int]:
         """Take the end of a step: a value, a `Failure` or `Skipped`; returns the steps that can be called now."""
-        return self._advance(list(self._end(index, None if outcome.__class__ is Skipped else outcome)))
+        return self._advance(self._end(index, None if outcome.__class__ is Skipped else outcome))
 
     def give_up(self) -> None:
         """End an item whose steps wait for each other: nothing of it runs, and nothing of it can."""
@@ -125,12 +136,12 @@ class Item:
         expressions = self._plan.expressions
         while consumers:
             consumer = consumers.pop()
-            value = expressions[consumer].resolve(self)
-            if isinstance(value, Needs):
-                consumers += self._wait(consumer, value)
+            value: Any = expressions[consumer].resolve(self)
+            if value.__class__ is Needs:
+                consumers += self._wait(consumer, value.steps)
             elif consumer == OUTPUT:
                 self.outcome = value
-            elif isinstance(value, Failure):
+            elif value.__class__ is Failure:
                 self.ended_early.append((consumer, value))
                 consumers += self._end(consumer, value)
             else:
@@ -138,24 +149,29 @@ class Item:
                 ready.append(consumer)
         return ready
 
-    def _wait(self, consumer: int, needs: Needs) -> Iterator[int]:
-        self._missing[consumer] = len(needs.steps)
-        for step_id in needs.steps:
+    def _wait(self, consumer: int, steps: frozenset[str]) -> list[int]:
+        """Have a consumer wait for steps; returns those of them that nobody has asked for before."""
+        self._missing[consumer] = len(steps)
+        new: list[int] = []
+        for step_id in steps:
             waiting = self._waiting.get(step_id)
             if waiting is None:
                 self._waiting[step_id] = [consumer]
                 self._open += 1
-                yield self._plan.index[step_id]
+                new.append(self._plan.index[step_id])
             else:
                 waiting.append(consumer)
+        return new
 
-    def _end(self, index: int, outcome: Any) -> Iterator[int]:
+    def _end(self, index: int, outcome: Any) -> list[int]:
+        """Know what a step came to; returns the consumers that wait for nothing any more."""
         step_id = self._plan.steps[index].id
         self._values[step_id] = outcome
         self._open -= 1
         missing = self._missing
+        free: list[int] = []
         for consumer in self._waiting[step_id]:
-            left = missing[consumer] - 1
-            missing[consumer] = left
-            if not left:
-                yield consumer
+            missing[consumer] -= 1
+            if not missing[consumer]:
+                free.append(consumer)
+        return free

@@ -9,8 +9,9 @@ from typing import Any, Final, cast
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec import Struct
 
-from stepflow_sdk.flows import Failure
+from stepflow_sdk.flows import Failure, Step
 from stepflow_sdk.protocol import ObservabilityContext
 from stepflow_sdk.runtime.events import Observer, StepEnded, StepStarted
 from stepflow_sdk.runtime.failures import Skipped
@@ -30,20 +31,17 @@ _MOST_UNTOLD: Final = 1000
 """After so many events a worker waits until what they tell of is safe."""
 
 
-class _Step:
+class _Step(Struct, eq=False):
     """A step that is called."""
 
-    __slots__ = ("began", "begun", "ids", "index", "input", "item", "start", "step")
-
-    def __init__(self, job: Job, item: Item, index: int) -> None:
-        self.item = item
-        self.index = index
-        self.step = job.plan.steps[index]
-        self.input = item.take_input(index)
-        self.ids = ObservabilityContext(None, None, job.run_id, job.flow_id, self.step.id)
-        self.began = time.perf_counter()
-        self.start: KeptStep | None = None
-        self.begun: OngoingCall | None = None
+    item: Item
+    index: int
+    step: Step
+    input: Any
+    ids: ObservabilityContext
+    began: float
+    start: KeptStep | None = None
+    begun: OngoingCall | None = None
 
 
 class _Wait:
@@ -175,7 +173,10 @@ class Scheduler:
 
     def _begin(self, item: Item, index: int) -> _Step | None:
         """Call a step; returns it where that needs a worker."""
-        step = _Step(self._job, item, index)
+        job = self._job
+        called = job.plan.steps[index]
+        ids = ObservabilityContext(None, None, job.run_id, job.flow_id, called.id)
+        step = _Step(item, index, called, item.take_input(index), ids, time.perf_counter())
         if self._store.keeps_steps:
             stored = self._progress.stored(item, step.step.id)
             step.start = KeptStep(self._write_start, item.index, step.step, stored)

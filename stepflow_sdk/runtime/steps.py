@@ -9,10 +9,11 @@ import anyio
 from stepflow_sdk.errors import ComponentNotFound, ExpressionError, SkipStep, StepflowError, WireError
 from stepflow_sdk.flows import Failure, Step
 from stepflow_sdk.protocol import ObservabilityContext
+from stepflow_sdk.protocol.messages import ComponentExecuteParams
 from stepflow_sdk.runtime.events import Observer, StepRetried, StepStarted
 from stepflow_sdk.runtime.failures import Skipped, failure_of, internal_failure, routing_failure
 from stepflow_sdk.runtime.log_ids import CURRENT_STEP
-from stepflow_sdk.runtime.plugins.plugin import ComponentCall, DirectPlugin, OnEnd, OngoingCall, Plugin
+from stepflow_sdk.runtime.plugins.plugin import DirectCalls, DirectPlugin, OnEnd, OngoingCall, Plugin
 from stepflow_sdk.runtime.redaction import SECRETS, redact
 from stepflow_sdk.runtime.retries import RetryBudget, RetryPolicy, Trouble, trouble_of
 from stepflow_sdk.runtime.routes import Router
@@ -49,9 +50,9 @@ class StepStart(Protocol):
 
 
 class Direct(NamedTuple):
-    """A component that can be called now, without a task: its plugin, and its path there."""
+    """A component that can be called now, without a task: what makes the call, and the component's path there."""
 
-    plugin: DirectPlugin
+    calls: DirectCalls
     component: str
 
 
@@ -79,7 +80,7 @@ class StepCaller:
         self._direct = {
             name: cast("DirectPlugin", plugin)
             for name, plugin in plugins.items()
-            if callable(getattr(plugin, "begin", None))
+            if callable(getattr(plugin, "direct", None))
         }
         self._retry = RetryPolicy() if retry is None else retry
         self.tracer: Tracer | None = None
@@ -97,12 +98,12 @@ class StepCaller:
         target = self.router.route(component, input)
         plugin = self.plugins[target.plugin]
         if self.tracer is None:
-            return await plugin.execute(ComponentCall(target.component, input, attempt, ids))
+            return await plugin.execute(ComponentExecuteParams(target.component, input, attempt, ids))
         span = self.tracer.start(f"call {component}", {"stepflow.component": component, "stepflow.run_id": ids.run_id})
         with self.tracer.current(span):
             traced = _within(ids, self.tracer.ids(span))
             try:
-                return await plugin.execute(ComponentCall(target.component, input, attempt, traced))
+                return await plugin.execute(ComponentExecuteParams(target.component, input, attempt, traced))
             except StepflowError as error:
                 self.tracer.fail(span, str(error))
                 raise
@@ -116,16 +117,17 @@ class StepCaller:
         except (ComponentNotFound, ExpressionError):
             return None  # what that comes to says `run`
         plugin = self._direct.get(target.plugin)
-        return Direct(plugin, target.component) if plugin is not None and plugin.is_ready else None
+        calls = None if plugin is None else plugin.direct()
+        return None if calls is None else Direct(calls, target.component)
 
     def begin(self, direct: Direct, step: Step, input: Any, ids: ObservabilityContext, on_end: OnEnd) -> OngoingCall:
-        """Make the first call of a step's component; see `DirectPlugin.begin`.
+        """Make the first call of a step's component; see `DirectCalls.begin`.
 
         One that ends in anything but an output is for `run` to go on with.
         """
         token = CURRENT_STEP.set((ids, step.component, 1))
         try:
-            return direct.plugin.begin(ComponentCall(direct.component, input, 1, ids), on_end)
+            return direct.calls.begin(ComponentExecuteParams(direct.component, input, 1, ids), on_end)
         finally:
             CURRENT_STEP.reset(token)
 
@@ -229,7 +231,7 @@ class StepCaller:
         try:
             if begun is not None:
                 return _Attempt(await begun.outcome())
-            return _Attempt(await plugin.execute(ComponentCall(target.component, input, attempt, ids)))
+            return _Attempt(await plugin.execute(ComponentExecuteParams(target.component, input, attempt, ids)))
         except SkipStep as skip:
             return _Attempt(Skipped(skip.reason))
         except WireError as error:

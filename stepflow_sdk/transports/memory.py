@@ -1,8 +1,8 @@
 """The twin of the other transports without any I/O: two connections in one process, frame by frame.
 
 Every message is encoded and decoded as on a real wire, so what works here works there. Requests to execute a component
-and their outputs, nearly all there is, leave out the envelope: the input and the output are encoded and decoded as ever,
-and what says whose they are is handed over as it is.
+and their outputs, nearly all there is, leave out the envelope: input and output are encoded and decoded as ever, and
+what says whose they are is handed over as it is.
 """
 
 import asyncio

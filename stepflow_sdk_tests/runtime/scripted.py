@@ -6,8 +6,8 @@ from typing import Any
 
 from stepflow_sdk.errors import ComponentNotFound
 from stepflow_sdk.protocol import FlowResultFailed, Notification, Request, methods
-from stepflow_sdk.protocol.messages import ComponentInfo
-from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
+from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentInfo
+from stepflow_sdk.runtime.plugins.plugin import Host
 from stepflow_sdk.transports import Connection, Handler
 from stepflow_sdk.transports.memory import connect
 
@@ -35,8 +35,8 @@ class Scripted:
     async def stop(self) -> None:
         pass
 
-    async def execute(self, call: ComponentCall) -> Any:
-        self.calls.append(call.ids.step_id or call.component)
+    async def execute(self, call: ComponentExecuteParams) -> Any:
+        self.calls.append(call.observability.step_id or call.component)
         function = self._functions.get(call.component)
         if function is None:
             raise ComponentNotFound(f"no {call.component}", data={"component": call.component})

@@ -12,11 +12,11 @@ from stepflow_sdk import PathParam, StepflowServer
 from stepflow_sdk.errors import InvalidFlow, InvalidInput
 from stepflow_sdk.flows import ComponentQuestion, ComponentSchemas, check_types, parse_flow, parse_yaml
 from stepflow_sdk.protocol import FlowResultSuccess
-from stepflow_sdk.protocol.messages import ComponentInfo
+from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentInfo
 from stepflow_sdk.runtime import LocalRuntime
 from stepflow_sdk.runtime.config_checks import check_config
 from stepflow_sdk.runtime.events import StepEnded
-from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
+from stepflow_sdk.runtime.plugins.plugin import Host
 from stepflow_sdk_tests.flows.types.schemas import NAMES, PLAIN, VALUES, is_valid, samples
 from stepflow_sdk_tests.transports.scripted_http import Exchange, scripted
 
@@ -39,7 +39,7 @@ class Recorder:
     async def stop(self) -> None:
         pass
 
-    async def execute(self, call: ComponentCall) -> Any:
+    async def execute(self, call: ComponentExecuteParams) -> Any:
         self.inputs[call.component] = call.input
         return self._outputs[call.component]
 

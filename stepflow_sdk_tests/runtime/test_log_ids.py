@@ -9,9 +9,9 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from stepflow_sdk import StepflowServer
 from stepflow_sdk.context.logs import JsonFormatter
-from stepflow_sdk.protocol.messages import ComponentInfo
+from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentInfo
 from stepflow_sdk.runtime import LocalRuntime
-from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
+from stepflow_sdk.runtime.plugins.plugin import Host
 from stepflow_sdk_tests.cli.conftest import CommandLine, cli
 
 __all__ = ["cli"]
@@ -31,7 +31,7 @@ class Broken:
     async def stop(self) -> None:
         pass
 
-    async def execute(self, call: ComponentCall) -> Any:
+    async def execute(self, call: ComponentExecuteParams) -> Any:
         raise RuntimeError("a bug")
 
     async def list_components(self) -> list[ComponentInfo]:

@@ -49,7 +49,7 @@ class Gate:
         return []
 
     async def execute(self, call: Any) -> Any:
-        step = call.ids.step_id
+        step = call.observability.step_id
         self.calls.append((step, call.input, call.attempt))
         if step == self._at:
             self.reached.set()

@@ -13,10 +13,10 @@ from stepflow_sdk.flows import did_you_mean
 from stepflow_sdk.flows.diagnostics import nearest
 from stepflow_sdk.flows.values import is_object
 from stepflow_sdk.protocol import ObservabilityContext
-from stepflow_sdk.protocol.messages import ComponentInfo
+from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentInfo
 from stepflow_sdk.runtime.plugins import builtin_flows, builtin_openai, builtin_values
 from stepflow_sdk.runtime.plugins.builtin_files import FileLoader, LoadedFile, LoadFile
-from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
+from stepflow_sdk.runtime.plugins.plugin import Host
 
 __all__ = ["BuiltinPlugin"]
 
@@ -72,7 +72,7 @@ class BuiltinPlugin:
         """See `Plugin.stop`: connections to chat models are closed."""
         await self._chat.close()
 
-    async def execute(self, call: ComponentCall) -> Any:
+    async def execute(self, call: ComponentExecuteParams) -> Any:
         """See `Plugin.execute`."""
         component = self._components.get(call.component)
         if component is None or self._host is None:
@@ -83,7 +83,7 @@ class BuiltinPlugin:
             input = msgspec.convert(_with_integers(call.input, component.input), component.input)
         except msgspec.ValidationError as error:
             raise _invalid(call, component.input, error) from None
-        output = await component.run(self._host, input, call.ids)
+        output = await component.run(self._host, input, call.observability)
         return {field: getattr(output, field) for field in output.__struct_fields__}
 
     async def list_components(self) -> list[ComponentInfo]:
@@ -116,7 +116,9 @@ def _integer_fields(struct: type[msgspec.Struct]) -> frozenset[str]:
     )
 
 
-def _invalid(call: ComponentCall, wanted: type[msgspec.Struct], error: msgspec.ValidationError) -> InvalidInput:
+def _invalid(
+    call: ComponentExecuteParams, wanted: type[msgspec.Struct], error: msgspec.ValidationError
+) -> InvalidInput:
     message, _, place = str(error).partition(" - at `")
     path = place.rstrip("`") or "$"
     if hint := _hint(message, path, wanted, call.input):

@@ -9,8 +9,8 @@ import msgspec
 from stepflow_sdk.errors import ComponentNotFound, RemoteError, ServerError, SkipStep
 from stepflow_sdk.flows import canonical_json, did_you_mean
 from stepflow_sdk.protocol import FlowResultFailed, FlowResultSkipped, FlowResultSuccess
-from stepflow_sdk.protocol.messages import ComponentInfo
-from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host
+from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentInfo
+from stepflow_sdk.runtime.plugins.plugin import Host
 
 __all__ = ["Behavior", "Behaviors", "MockComponent", "MockPlugin"]
 
@@ -74,7 +74,7 @@ class MockPlugin:
     async def stop(self) -> None:
         """See `Plugin.stop`: nothing was started."""
 
-    async def execute(self, call: ComponentCall) -> Any:
+    async def execute(self, call: ComponentExecuteParams) -> Any:
         """See `Plugin.execute`."""
         component = self._components.get(call.component)
         if component is None:

@@ -6,16 +6,15 @@ from typing import Any, Protocol, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
-from msgspec import Struct
 
 from stepflow_sdk.flows import Flow
-from stepflow_sdk.protocol import FlowResult, ObservabilityContext
-from stepflow_sdk.protocol.messages import ComponentInfo
+from stepflow_sdk.protocol import FlowResult
+from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentInfo
 from stepflow_sdk.runtime.blobs import BlobStore
 from stepflow_sdk.transports import Handler
 
 __all__ = [
-    "ComponentCall",
+    "DirectCalls",
     "DirectPlugin",
     "FlowRunner",
     "HandlerFactory",
@@ -25,22 +24,6 @@ __all__ = [
     "Plugin",
     "ServerHandler",
 ]
-
-
-class ComponentCall(Struct):
-    """One call of a component.
-
-    Attributes:
-        component: Its path as the plugin knows it, with a leading slash.
-        input: Any JSON value, not to be changed.
-        attempt: Counts from 1.
-        ids: The run, flow and step that it is made for.
-    """
-
-    component: str
-    input: Any
-    attempt: int
-    ids: ObservabilityContext
 
 
 class FlowRunner(Protocol):
@@ -127,8 +110,11 @@ class Plugin(Protocol):
         """End everything that the plugin has started."""
         ...
 
-    async def execute(self, call: ComponentCall) -> Any:
+    async def execute(self, call: ComponentExecuteParams) -> Any:
         """Call a component and return its output.
+
+        Args:
+            call: As on the wire, with the path as the plugin knows it and a Python value for input, not to be changed.
 
         Raises:
             WireError: The component failed, or is not there.
@@ -163,14 +149,17 @@ OnEnd: TypeAlias = Callable[[Any, "OngoingCall | None"], None]
 """Takes the output of a component, or else the call, whose ``outcome`` says the rest; it must not raise."""
 
 
+class DirectCalls(Protocol):
+    """Makes calls for which no task waits."""
+
+    def begin(self, call: ComponentExecuteParams, on_end: OnEnd) -> OngoingCall:
+        """Call a component; ``on_end`` is called once, and perhaps before this returns."""
+        ...
+
+
 class DirectPlugin(Plugin, Protocol):
     """A plugin that can call components without a task for each call, which would cost more than many components."""
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether nothing has to be waited for before the next call."""
-        ...
-
-    def begin(self, call: ComponentCall, on_end: OnEnd) -> OngoingCall:
-        """Call a component of a plugin that is ready; ``on_end`` is called once, and perhaps before this returns."""
+    def direct(self) -> DirectCalls | None:
+        """What makes the next call; None where something has to be waited for before."""
         ...

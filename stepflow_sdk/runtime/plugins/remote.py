@@ -11,7 +11,6 @@ import anyio
 from anyio.abc import TaskStatus
 
 from stepflow_sdk.errors import (
-    InternalError,
     RequestTimeout,
     ResourceUnavailable,
     ServerLost,
@@ -32,8 +31,8 @@ from stepflow_sdk.protocol.messages import (
     InitializeParams,
 )
 from stepflow_sdk.runtime.plugins.link import Link
-from stepflow_sdk.runtime.plugins.plugin import ComponentCall, Host, OnEnd, OngoingCall, ServerHandler
-from stepflow_sdk.runtime.plugins.remote_call import RemoteCall, output_of
+from stepflow_sdk.runtime.plugins.plugin import Host, ServerHandler
+from stepflow_sdk.runtime.plugins.remote_call import RemoteCalls, output_of
 from stepflow_sdk.runtime.redaction import SECRET_FILTER
 
 __all__ = ["HANDSHAKE_SECONDS", "STEP_SECONDS", "RemotePlugin"]
@@ -113,6 +112,7 @@ class RemotePlugin:
         self.clock: Callable[[], float] = time.monotonic
         self._host: Host | None = None
         self._link: Link | None = None
+        self._calls: RemoteCalls | None = None
         self._starting = anyio.Lock()
         self._asking = anyio.Lock()
         self._starts: deque[float] = deque()
@@ -139,36 +139,30 @@ class RemotePlugin:
             else:
                 service.handler.ended.set()
 
-    async def execute(self, call: ComponentCall) -> Any:
+    async def execute(self, call: ComponentExecuteParams) -> Any:
         """See `Plugin.execute`."""
         link = self._link
         if link is None or link.connection.closed:
             link = await self._reach()
         await link.drain()
-        params = ComponentExecuteParams(call.component, call.input, call.attempt, call.ids)
         try:
             result: ComponentExecuteResult = await link.connection.call(
-                methods.EXECUTE, params, timeout=self._step_timeout
+                methods.EXECUTE, call, timeout=self._step_timeout
             )
         except (ResourceUnavailable, RequestTimeout) as error:
             raise await self._explained(error, link) from None
         return output_of(result, call.component)
 
-    @property
-    def is_ready(self) -> bool:
-        """See `DirectPlugin.is_ready`."""
-        link = self._link
-        return link is not None and link.direct is not None
-
-    def begin(self, call: ComponentCall, on_end: OnEnd) -> OngoingCall:
-        """See `DirectPlugin.begin`."""
+    def direct(self) -> RemoteCalls | None:
+        """See `DirectPlugin.direct`."""
         link = self._link
         connection = None if link is None else link.direct
         if link is None or connection is None:
-            raise InternalError(f"plugin {self.name!r} is not ready")
-        ongoing = RemoteCall(connection, call.component, on_end, self._explained, link)
-        ongoing.begin(ComponentExecuteParams(call.component, call.input, call.attempt, call.ids), self._step_timeout)
-        return ongoing
+            return None
+        calls = self._calls
+        if calls is None or calls.link is not link:
+            calls = self._calls = RemoteCalls(connection, link, self._explained, self._step_timeout)
+        return calls
 
     async def _explained(self, error: WireError, link: Link) -> WireError:
         """What an error of a call means."""

@@ -1,4 +1,4 @@
-"""A call of a component at the other end of a connection, for which no task waits."""
+"""Calls of components at the other end of a connection, for which no task waits."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,71 +13,79 @@ from stepflow_sdk.runtime.plugins.link import Link
 from stepflow_sdk.runtime.plugins.plugin import OnEnd
 from stepflow_sdk.transports import Connection
 
-__all__ = ["RemoteCall", "output_of"]
+__all__ = ["RemoteCalls", "output_of"]
 
 
-class RemoteCall:
-    """Begins a call, and tells of its end; see `OngoingCall`.
+class RemoteCalls(msgspec.Struct, frozen=True, eq=False):
+    """Makes calls; see `DirectCalls`.
 
-    Args:
-        connection: Carries it.
-        component: The component's path.
-        on_end: Told of the end.
-        explain: Says what an error of the call means, for which something may have to be waited for.
-        link: What ``explain`` is told beside the error.
+    Attributes:
+        connection: Carries them.
+        link: Whose connection it is.
+        explain: Says what an error of a call means, for which something may have to be waited for.
+        timeout: Seconds that each has; None for no limit.
     """
 
-    __slots__ = ("_call", "_component", "_connection", "_error", "_explain", "_link", "_on_end", "_result")
+    connection: Connection
+    link: Link
+    explain: Callable[[WireError, Link], Awaitable[WireError]]
+    timeout: float | None
 
-    def __init__(
-        self,
-        connection: Connection,
-        component: str,
-        on_end: OnEnd,
-        explain: Callable[[WireError, Link], Awaitable[WireError]],
-        link: Link,
-    ) -> None:
-        self._connection = connection
-        self._component = component
-        self._on_end = on_end
-        self._explain = explain
-        self._link = link
-        self._call: Call | None = None
-        self._result: ComponentExecuteResult | None = None
-        self._error: WireError | None = None
-
-    def begin(self, params: ComponentExecuteParams, timeout: float | None) -> None:
-        """Ask the server."""
+    def begin(self, call: ComponentExecuteParams, on_end: OnEnd) -> "RemoteCall":
+        """See `DirectCalls.begin`."""
+        ongoing = RemoteCall(self, call.component, on_end)
         try:
-            self._call = self._connection.begin(methods.EXECUTE, params, self._answered, timeout=timeout)
+            ongoing.call = self.connection.begin(methods.EXECUTE, call, ongoing.answered, timeout=self.timeout)
         except WireError as error:
-            self._answered(None, error)
+            ongoing.answered(None, error)
+        return ongoing
+
+
+class RemoteCall(msgspec.Struct, eq=False):
+    """A call that has begun; see `OngoingCall`.
+
+    Attributes:
+        calls: What made it.
+        component: The component's path.
+        on_end: Told of the end.
+        call: What is waited for.
+        result: What was answered, where ``outcome`` says what that means.
+        error: The same, for an error.
+    """
+
+    calls: RemoteCalls
+    component: str
+    on_end: OnEnd
+    call: Call | None = None
+    result: ComponentExecuteResult | None = None
+    error: WireError | None = None
 
     def abandon(self) -> None:
         """See `OngoingCall.abandon`."""
-        if self._call is not None:
-            self._connection.abandon(self._call)
+        if self.call is not None:
+            self.calls.connection.abandon(self.call)
 
     async def outcome(self) -> Any:
         """See `OngoingCall.outcome`."""
-        error, self._error = self._error, None
+        error, self.error = self.error, None
         if error is not None:
-            raise await self._explain(error, self._link) from None
-        if self._result is None:
-            raise InternalError(f"the call of {self._component} has not ended")
-        return output_of(self._result, self._component)
+            raise await self.calls.explain(error, self.calls.link) from None
+        if self.result is None:
+            raise InternalError(f"the call of {self.component} has not ended")
+        return output_of(self.result, self.component)
 
-    def _answered(self, result: ComponentExecuteResult | None, error: WireError | None) -> None:
+    def answered(self, result: ComponentExecuteResult | None, error: WireError | None) -> None:
+        """Take the answer."""
         if result is not None and not result.skipped:
             try:
                 output = decode_value(result.output)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass  # what that means says `outcome`
             else:
-                self._on_end(output, None)
+                self.on_end(output, None)
                 return
-        self._result, self._error = result, error
-        self._on_end(None, self)
+        self.result, self.error = result, error
+        self.on_end(None, self)
 
 
 def output_of(result: ComponentExecuteResult, component: str) -> Any:
