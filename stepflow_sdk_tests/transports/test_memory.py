@@ -3,13 +3,15 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepflow_sdk import errors
-from stepflow_sdk.protocol import Notification, Request, methods
-from stepflow_sdk.protocol.messages import GetBlobParams, Initialized
+from stepflow_sdk.packed import Packed
+from stepflow_sdk.protocol import Notification, ObservabilityContext, Request, methods
+from stepflow_sdk.protocol.messages import ComponentExecuteParams, GetBlobParams, Initialized
 from stepflow_sdk.protocol.values import BlobId, decode_value
 from stepflow_sdk.transports import Connection
 from stepflow_sdk.transports.memory import connect
@@ -126,3 +128,124 @@ async def test_a_notification_arrives_and_is_not_answered() -> None:
     here.notify("initialized", Initialized())
     await settle()
     assert [notification.method for notification in there.notifications] == ["initialized"]
+
+
+# ---- requests to execute a component, which go without an envelope ---------------------------------------------------
+
+
+def execute(connection: Connection, input: Any, timeout: float | None = None) -> "asyncio.Task[Any]":
+    params = ComponentExecuteParams("/c", input, 1, ObservabilityContext(run_id="r"))
+    return asyncio.ensure_future(connection.call(methods.EXECUTE, params, timeout=timeout))
+
+
+def end(pair: tuple[Connection, Request], how: str) -> None:
+    """Answer a request in one of the ways there are, twice."""
+    connection, request = pair
+    assert request.decoded is not None
+    for _ in range(2):
+        match how:
+            case "output":
+                connection.reply_output(request, bytes(request.decoded.input))
+            case "packed":
+                connection.reply_output(request, Packed(msgspec.msgpack.encode(decode_value(request.decoded.input))))
+            case "result":
+                connection.reply(request, {"output": request.decoded.input})
+            case "skip":
+                connection.reply(request, {"output": None, "skipped": "no need"})
+            case _:
+                connection.fail(request, errors.ComponentError("no"))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.permutations(range(8)),
+    st.lists(st.sampled_from(["output", "packed", "result", "skip", "error"]), min_size=8, max_size=8),
+    st.sets(st.integers(0, 7)),
+    st.integers(0, 12),
+)
+def test_executions_end_once_however_they_are_answered_given_up_or_closed(
+    order: list[int], ways: list[str], given_up: set[int], answered: int
+) -> None:
+    async def conversation() -> None:
+        there = Recorder()
+        here, far = connect(Recorder(), there)
+        calls = [execute(here, {"n": number, "text": "\u20ac"}) for number in range(8)]
+        await settle()
+        for number in given_up:
+            calls[number].cancel()
+        await settle()
+        for number in order[:answered]:
+            end(there.requests[number], ways[number])
+        await settle()
+        far.close()
+        # What nobody has answered is over for whoever waits, and an answer that comes now is nobody's.
+        for number in order[answered:]:
+            end(there.requests[number], ways[number])
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert far.peer.in_flight == 0
+        for place, number in enumerate(order):
+            result = results[number]
+            if number in given_up:
+                assert isinstance(result, asyncio.CancelledError)
+            elif place >= answered:
+                assert isinstance(result, errors.ResourceUnavailable)
+            elif ways[number] == "error":
+                assert isinstance(result, errors.ComponentError)
+            else:
+                assert not isinstance(result, BaseException)
+                assert result.skipped == ("no need" if ways[number] == "skip" else None)
+                wanted = None if ways[number] == "skip" else {"n": number, "text": "\u20ac"}
+                assert decode_value(result.output) == wanted
+
+    asyncio.run(conversation())
+
+
+async def test_an_input_arrives_as_bytes_that_the_caller_cannot_change_any_more() -> None:
+    there = Recorder()
+    here, _ = connect(Recorder(), there)
+    input = {"numbers": [1, 2.0, float("nan")]}
+    call = execute(here, input)
+    await settle()
+    input["numbers"].append(3)
+    _, request = there.requests[0]
+    assert request.decoded is not None
+    assert bytes(request.decoded.input) == b'{"numbers":[1,2.0,null]}'
+    assert request.decoded.observability.run_id == "r"
+    call.cancel()
+
+
+async def test_an_input_that_has_no_json_is_refused_and_leaves_nothing_behind() -> None:
+    there = Recorder()
+    here, far = connect(Recorder(), there)
+    with pytest.raises(errors.InvalidParams, match="components/execute: the params cannot be encoded"):
+        await execute(here, {"text": "\ud800"})
+    assert there.requests == []
+    assert far.peer.in_flight == 0
+    assert here.peer.close() == []
+
+
+async def test_executions_above_the_limit_in_flight_are_refused() -> None:
+    there = Recorder()
+    here, _ = connect(Recorder(), there, max_in_flight=2)
+    calls = [execute(here, number) for number in range(3)]
+    with pytest.raises(errors.ResourceUnavailable, match="too many requests in flight"):
+        await calls[2]
+    end(there.requests[0], "output")
+    calls.append(execute(here, 3))
+    await settle()
+    for pair in there.requests[1:]:
+        end(pair, "output")
+    assert [decode_value((await call).output) for call in (calls[0], calls[1], calls[3])] == [0, 1, 3]
+
+
+async def test_an_execution_that_is_never_answered_times_out_by_its_name() -> None:
+    here, _ = connect(Recorder(), Recorder())
+    with pytest.raises(errors.RequestTimeout, match="/c was not answered within"):
+        await execute(here, None, timeout=0.01)
+
+
+async def test_a_bug_in_a_handler_is_the_answer_to_an_execution(caplog: pytest.LogCaptureFixture) -> None:
+    here, _ = connect(Recorder(), Broken())
+    with pytest.raises(errors.InternalError):
+        await execute(here, None)
+    assert "a bug" in caplog.text
