@@ -205,8 +205,8 @@ class Scheduler:
         """Take note of the end of a call; returns the step where a worker has to go on with it."""
         step, output, failed = self._ended.popleft()
         self._ongoing.discard(step)
+        step.begun = failed  # None for a good end: the call holds the step
         if failed is not None:
-            step.begun = failed
             return step
         self._end(step, output, None, 1)
         return None

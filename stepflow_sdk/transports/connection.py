@@ -311,6 +311,7 @@ class Connection:
         """Want no answer to a call any more; nothing happens when there was one."""
         self.peer.abandon(call)
         self._forget(call)
+        call.waiter = None
 
     def _forget(self, call: Call) -> None:
         self._deadlines.drop(call)
@@ -320,7 +321,10 @@ class Connection:
     def tell(self, call: Call, result: Any, error: WireError | None) -> None:
         """Give the answer to a call to whoever waits for it."""
         self._forget(call)
-        call.waiter(result, error)
+        # Whoever waits may hold the call: what holds each other must wait for the garbage collector.
+        waiter, call.waiter = call.waiter, None
+        if waiter is not None:
+            waiter(result, error)
 
     def expire(self, call: Call) -> None:
         """Give up a call whose time is over."""

@@ -1,6 +1,7 @@
 """Steps whose components are called without a task: on a server in this process, and on one behind a pipe."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -214,3 +215,30 @@ async def test_a_store_that_keeps_steps_keeps_those_that_no_task_waited_for() ->
     kept = [(step.step_id, step.status, step.outcome, step.attempt) for step in await runs.steps(run_id)]
     assert kept == [(f"s{n}", "completed", 5, 1) for n in range(3)]
     assert all(step.started_at is not None for step in await runs.steps(run_id))
+
+
+async def test_steps_leave_nothing_to_the_garbage_collector() -> None:
+    async def echo(data: Any) -> Any:
+        return data
+
+    async def later(data: Any) -> Any:
+        await asyncio.sleep(0)
+        return data
+
+    gc.disable()
+    try:
+        async with LocalRuntime(_server(echo=echo, later=later)) as runtime:
+            for flow in (_chain("/echo", 20), _wide("/echo", 20), _chain("/later", 20), _wide("/later", 20)):
+                await runtime.run(flow, {"a": [1]})
+                gc.collect()
+                gc.set_debug(gc.DEBUG_SAVEALL)
+                await runtime.run(flow, {"a": [1]})
+                gc.collect()
+                gc.set_debug(0)
+                # What is left of a run is no concern: there are many steps for each.
+                left = [thing for thing in gc.garbage if type(thing).__module__.startswith("stepflow_sdk")]
+                gc.garbage.clear()
+                assert len(left) < 10
+    finally:
+        gc.set_debug(0)
+        gc.enable()
