@@ -110,7 +110,8 @@ class LineProcess(Child):
         process = cast("asyncio.SubprocessTransport", transport)
         self._stdin = cast("asyncio.WriteTransport", process.get_pipe_transport(0))
         self._stdin.set_write_buffer_limits(high=_HIGH_WATER)
-        stdout = process.get_pipe_transport(1)
+        stdout = cast("asyncio.Transport", process.get_pipe_transport(1))
+        stdout.set_protocol(_Straight(self, cast("asyncio.Protocol", stdout.get_protocol())))
         # A pipe holds no more than this. For every read asyncio asks for four times as much, which memory allocators
         # fetch from the system and give back each time: that cost more than all that is done with a small message.
         if hasattr(stdout, _MAX_READ):
@@ -186,3 +187,20 @@ class LineProcess(Child):
             self._stdin.close()
         with anyio.CancelScope(shield=True):
             await self.end(TERMINATE_GRACE, grace)
+
+
+class _Straight(asyncio.Protocol):
+    """Takes what a server writes where it is read; of its own accord asyncio has it wait for a turn of the loop."""
+
+    def __init__(self, process: LineProcess, usual: asyncio.Protocol) -> None:
+        self._process = process
+        self._usual = usual
+
+    def data_received(self, data: bytes) -> None:
+        self._process.pipe_data_received(1, data)
+
+    def eof_received(self) -> bool | None:
+        return self._usual.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._usual.connection_lost(exc)
