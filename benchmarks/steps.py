@@ -177,9 +177,10 @@ def benchmark(rounds: int, seconds: float, orchestrators: bool = True) -> dict[s
 def table(results: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
     """The medians, a line each."""
     width = max(map(len, results))
-    yield " " * width + "".join(f"  {title:>16}" for title in FLOWS) + "   (steps per second, median)"
+    titles = list(next(iter(results.values())))
+    yield " " * width + "".join(f"  {title:>22}" for title in titles) + "   (steps per second, median)"
     for name, by_flow in results.items():
-        yield f"{name:<{width}}" + "".join(f"  {statistics.median(by_flow[title]):16.0f}" for title in FLOWS)
+        yield f"{name:<{width}}" + "".join(f"  {statistics.median(by_flow[title]):22.0f}" for title in titles)
 
 
 def main() -> None:

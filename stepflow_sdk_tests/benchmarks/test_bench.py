@@ -67,6 +67,7 @@ def test_every_goal_has_its_ratio_to_the_floor_and_a_line_in_the_table(run: tupl
 def test_the_bundled_runtime_makes_steps_in_process_and_over_both_transports(run: tuple[str, Path]) -> None:
     steps = json.loads(run[1].read_text("utf-8"))["steps"]
     assert [name.rpartition(", ")[2] for name in steps] == ["in process", "stdio", "HTTP"]
+    assert all(title in run[0] for flows in steps.values() for title in flows)
     assert all(rate > 0 for flows in steps.values() for rates in flows.values() for rate in rates)
 
 
