@@ -36,11 +36,11 @@ from stepflow_sdk.protocol.messages import (
     ComponentInfoResult,
 )
 from stepflow_sdk.service import Service, component_info
-from stepflow_sdk.tracing import Tracer
 from stepflow_sdk.transports import Connection
 
 if TYPE_CHECKING:
     from stepflow_sdk.monitor import Monitor
+    from stepflow_sdk.tracing import Tracer
 
 __all__ = ["Dispatcher"]
 
@@ -208,7 +208,7 @@ class Dispatcher:
         return execution
 
     def _span(
-        self, tracer: Tracer, params: ComponentExecuteParams, spec: ComponentSpec
+        self, tracer: "Tracer", params: ComponentExecuteParams, spec: ComponentSpec
     ) -> tuple[Any, ComponentExecuteParams]:
         ids = params.observability
         attributes = {
@@ -290,7 +290,7 @@ class _Execution(Execution, eq=False):
 class _WatchedExecution(_Execution, eq=False):
     """An execution that is monitored, or has a span of its own, which is the current one inside the component."""
 
-    tracer: Tracer | None = None
+    tracer: "Tracer | None" = None
     span: Any = None
     monitor: "Monitor | None" = None
     began: float = 0.0

@@ -1,11 +1,16 @@
 """A value in MessagePack, beside `msgspec.Raw`, which is one in JSON: what both ends of the faster wire hand on."""
 
+import functools
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-__all__ = ["Encoded", "Packed", "has_no_json"]
+__all__ = ["ENCODING", "Encoded", "Packed", "find_no_json", "has_no_json"]
+
+ENCODING: Final = "msgpack"
+"""The name under which runtimes offer it, and servers accept it."""
 
 
 def _refuse(code: int, data: memoryview) -> Any:  # noqa: ARG001  (msgspec's signature)
@@ -17,15 +22,21 @@ _decode = msgspec.msgpack.Decoder(ext_hook=_refuse).decode
 # NaN and infinity are the numbers whose exponent has all bits set. These bytes may mean something else, too: who finds
 # them takes the way through JSON, on which nothing is lost but time.
 # Two searches, for each begins with a byte that is found at once: one for either takes eight times as long.
-_has_wide = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
-_has_narrow = re.compile(rb"\xca[\x7f\xff][\x80-\xff]").search
+_WIDE: Final = rb"\xcb[\x7f\xff][\xf0-\xff]"
+_NARROW: Final = rb"\xca[\x7f\xff][\x80-\xff]"
 
 _BYTES = (b"\xc4", b"\xc5", b"\xc6")
 
 
+@functools.cache
+def find_no_json(*, narrow: bool = False) -> Callable[[bytes | memoryview], object]:
+    """What looks for a double, or a ``narrow`` number, that may not be finite; made for the first that need it."""
+    return re.compile(_NARROW if narrow else _WIDE).search
+
+
 def has_no_json(data: bytes | memoryview) -> bool:
     """Whether there may be a number in MessagePack that JSON has not."""
-    return _has_wide(data) is not None or _has_narrow(data) is not None
+    return find_no_json()(data) is not None or find_no_json(narrow=True)(data) is not None
 
 
 def _check_numbers(value: Any) -> None:

@@ -1,6 +1,7 @@
 """What the connections of a served process share, and its life inside the lifespan."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,10 @@ from stepflow_sdk.context.client import RuntimeProfile
 from stepflow_sdk.errors import ServerStopping
 from stepflow_sdk.protocol.messages import ComponentInfo, ListComponentsResult
 from stepflow_sdk.steady import conceal
-from stepflow_sdk.tracing import find_tracer
 
 if TYPE_CHECKING:
     from stepflow_sdk.monitor import Monitor
+    from stepflow_sdk.tracing import Tracer
 
 __all__ = ["Service", "SharedService", "component_info"]
 
@@ -55,7 +56,7 @@ class Service:
         self.state = state
         self.blob_hosts = blob_hosts
         self.draining = False
-        self.tracer = find_tracer()
+        self.tracer = _find_tracer()
         self.monitor = monitor
         self.simple: dict[str, ComponentSpec] = {}
         if self.tracer is None and monitor is None:
@@ -151,6 +152,15 @@ class SharedService:
             if self._service.done():
                 raise
             self._service.set_exception(error)
+
+
+def _find_tracer() -> "Tracer | None":
+    # Who set up a provider of spans has imported it.
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    from stepflow_sdk.tracing import find_tracer
+
+    return find_tracer()
 
 
 def component_info(spec: ComponentSpec) -> ComponentInfo:

@@ -12,7 +12,9 @@ import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
 
 from stepflow_sdk.coroutines import go_on
 
@@ -170,7 +172,7 @@ else:
             if rest is not None:
                 await _finish(rest, cancelled)
 
-    class _Rest(NamedTuple):
+    class _Rest(Struct, eq=False):
         works: Any
         waits_for: Any
         context: Context

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -24,7 +24,7 @@ path parameter its type, and `ComponentError` when a class of the user failed wh
 _astuple = msgspec.structs.astuple
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, frozen=True):
     """How an input is read: the whole value, or a struct of the fields.
 
     Attributes:
@@ -96,9 +96,9 @@ def make_binder(
     roles = {parameter.role for parameter in parameters}
     keywords = any(parameter.keyword for parameter in parameters)
     if reading is not None and not keywords and roles == {"input"}:
-        return _whole_binder(function, *reading)
+        return _whole_binder(function, reading.read, reading.decode)
     if reading is not None and not keywords and roles == {"field"}:
-        return _fields_binder(function, *reading)
+        return _fields_binder(function, reading.read, reading.decode)
     return _general_binder(function, parameters, None if reading is None else reading.read, path_readers)
 
 

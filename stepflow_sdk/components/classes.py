@@ -96,7 +96,9 @@ def annotations_of(cls: type) -> dict[str, Any]:
 
 def definition_name(name: str) -> str:
     """Return a name as it can stand in a ``$ref``."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_")
+    # Nearly every name is one already, and no pattern is compiled for those.
+    is_one = name.isascii() and name.replace(".", "_").isidentifier()
+    return (name if is_one else re.sub(r"[^A-Za-z0-9_.-]+", "_", name)).strip("_")
 
 
 def _doc(cls: type) -> str | None:

@@ -13,14 +13,13 @@ from .annotations import Scope
 from .binding import PathReader, Reading, make_binder
 from .docstrings import Docstring, parse_docstring
 from .kinds import Kind, root_schema
-from .packing import make_packer
 from .paths import normalize_path, parse_path
 from .reader import Reader, fast_decoder, make_arguments
 from .recognition import Recognizer
 from .records import ABSENT, Field, Record
 from .scalars import Null
 from .signature import EMPTY, Parameter, Signature, check_callable, read_signature
-from .spec import ComponentSpec
+from .spec import ComponentSpec, Encode
 from .unions import Union
 from .values import shown_default
 from .writer import make_writer
@@ -65,6 +64,13 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
     input_kind, reading = maker.input()
     output_kind = maker.kind(signature.returns, "the output")
     encode = make_writer(output_kind, signature.returns)
+
+    def make_pack() -> Encode:
+        # For a runtime that speaks it, when that has come.
+        from .packing import make_packer
+
+        return make_packer(output_kind, signature.returns, encode)
+
     return ComponentSpec(
         path=path,
         name=name,
@@ -83,7 +89,7 @@ def define_component(function: Callable[..., Any], options: Options, frame: Fram
         and not signature.of("injected"),
         bind=make_binder(function, signature.parameters, reading, maker.path_readers()),
         encode=encode,
-        pack=make_packer(output_kind, signature.returns, encode),
+        make_pack=make_pack,
     )
 
 

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from stepflow_sdk.errors import DefinitionError
 
@@ -11,7 +13,7 @@ __all__ = ["Segment", "join_paths", "normalize_path", "parse_path"]
 _PARAMETER = r"\{(\*?)([A-Za-z_][A-Za-z0-9_]*)\}"
 
 
-class Segment(NamedTuple):
+class Segment(Struct, frozen=True):
     """One part of a path between slashes.
 
     Attributes:
@@ -61,11 +63,11 @@ def parse_path(path: str) -> Sequence[Segment]:
 
 
 def _segment(text: str, path: str) -> Segment:
-    match = re.fullmatch(_PARAMETER, text)
-    if match is not None:
-        return Segment("rest" if match[1] else "one", match[2])
-    # Half a segment as a parameter would make it ambiguous which pattern wins.
     if "{" in text or "}" in text:
+        match = re.fullmatch(_PARAMETER, text)
+        if match is not None:
+            return Segment("rest" if match[1] else "one", match[2])
+        # Half a segment as a parameter would make it ambiguous which pattern wins.
         raise DefinitionError(
             f"the segment {text!r} of the path {path!r} is malformed; "
             "a parameter is a whole segment, '{name}', or '{*name}' for the rest of the path"

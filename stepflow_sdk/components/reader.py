@@ -10,7 +10,6 @@ from stepflow_sdk.packed import Packed
 
 from .binding import Reading
 from .kinds import Kind, reachable
-from .packing import make_unpacker
 from .problems import ROOT, Report, describe_exception, summary
 
 __all__ = ["Reader", "fast_decoder", "make_arguments"]
@@ -18,7 +17,7 @@ __all__ = ["Reader", "fast_decoder", "make_arguments"]
 _decode_any = msgspec.json.Decoder().decode
 
 RawJson = bytes | bytearray | memoryview | msgspec.Raw
-Decoders = tuple[Callable[[Any], Any], Callable[[Any], Any] | None]
+Decode = Callable[[Any], Any]
 
 
 class Reader:
@@ -26,16 +25,16 @@ class Reader:
 
     Args:
         kind: What the input is.
-        decode: msgspec's decoders for it, from JSON and from MessagePack; None when there are none that agree with
-            the schema.
+        decoders: msgspec's for it; None when there are none that agree with the schema.
     """
 
-    __slots__ = ("_decode", "_kind", "_unpack")
+    __slots__ = ("_decode", "_decoders", "_kind", "_unpack")
 
-    def __init__(self, kind: Kind, decode: Decoders | None) -> None:
+    def __init__(self, kind: Kind, decoders: "Decoders | None") -> None:
         self._kind = kind
-        self._decode = None if decode is None else decode[0]
-        self._unpack = None if decode is None else decode[1]
+        self._decoders = decoders
+        self._decode = None if decoders is None else decoders.decode
+        self._unpack: Decode | None = None
 
     @property
     def reading(self) -> Reading:
@@ -59,6 +58,9 @@ class Reader:
         return self._read_exactly(raw)
 
     def _read_packed(self, packed: Packed) -> Any:
+        if self._decoders is not None:
+            # For a runtime that speaks it, when that has come.
+            self._unpack, self._decoders = self._decoders.unpack(), None
         if self._unpack is not None:
             try:
                 return self._unpack(packed.data)
@@ -91,13 +93,33 @@ class Reader:
         return loaded
 
 
+class Decoders:
+    """msgspec's decode functions for a type.
+
+    Attributes:
+        decode: From JSON.
+    """
+
+    __slots__ = ("_kind", "_type", "decode")
+
+    def __init__(self, kind: Kind, type_: Any) -> None:
+        self.decode: Decode = msgspec.json.Decoder(type_).decode
+        self._kind = kind
+        self._type = type_
+
+    def unpack(self) -> Decode | None:
+        """Make the one from MessagePack; None when that would not agree with JSON."""
+        from .packing import make_unpacker
+
+        return make_unpacker(self._kind, self._type)
+
+
 def fast_decoder(kind: Kind, make_type: Callable[[], Any]) -> Decoders | None:
     """Return msgspec's decode functions for a type, None when they would not agree with the kind's schema."""
     if not all(part.exact for part in reachable(kind)):
         return None
     try:
-        made = make_type()
-        return msgspec.json.Decoder(made).decode, make_unpacker(kind, made)
+        return Decoders(kind, make_type())
     except Exception:  # a type beyond msgspec: the exact way reads it
         return None
 

@@ -9,7 +9,7 @@ from stepflow_sdk.packed import Packed
 
 from .binding import Bind
 
-__all__ = ["ComponentSpec"]
+__all__ = ["ComponentSpec", "Encode"]
 
 Encode = Callable[[Any], bytes | Packed]
 """Raises `ComponentError` when an output does not fit the output schema or is not JSON; every wrong path is named."""
@@ -34,7 +34,7 @@ class ComponentSpec(msgspec.Struct, frozen=True, eq=False):
         at_once: Whether it is a coroutine without limits, which most probably ends before it ever waits.
         bind: Reads the input and returns the call, ready to be made.
         encode: Checks an output and returns it as JSON.
-        pack: The same, in MessagePack where it says the same there.
+        make_pack: Makes what does the same in MessagePack, where that says the same.
     """
 
     path: str
@@ -52,8 +52,8 @@ class ComponentSpec(msgspec.Struct, frozen=True, eq=False):
     at_once: bool
     bind: Bind
     encode: Encode
-    pack: Encode
+    make_pack: Callable[[], Encode]
 
     def packing(self) -> "ComponentSpec":
         """Return the same component, but for outputs in MessagePack."""
-        return msgspec.structs.replace(self, encode=self.pack)
+        return msgspec.structs.replace(self, encode=self.make_pack())

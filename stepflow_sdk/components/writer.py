@@ -1,12 +1,12 @@
 """From a component's output to JSON, checked against the output schema."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from stepflow_sdk.errors import ComponentError
+from stepflow_sdk.packed import find_no_json
 
 from .kinds import Anything, Kind, bare, reachable
 from .problems import ROOT, Report, describe_exception, summary
@@ -16,9 +16,6 @@ __all__ = ["make_writer"]
 
 _encode = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
-# msgspec writes NaN and infinity as null. In MessagePack they are doubles whose exponent has all bits set; where
-# these bytes mean something else, the exact way finds nothing wrong.
-_find_not_finite = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
 _check_syntax = msgspec.json.Decoder(msgspec.Raw).decode
 
 # A single byte is found four times as fast as a text of one.
@@ -78,9 +75,9 @@ def _any_writer(exactly: Write, outer: type | None = None) -> Write:
             packed = _pack(output)
         except Exception:
             return exactly(output)
-        # A decimal NaN is written as text.
+        # msgspec writes NaN and infinity as null, and a decimal NaN as text.
         if (
-            (0xCB in packed and _find_not_finite(packed))
+            (0xCB in packed and find_no_json()(packed))
             or (_N in encoded and b'"NaN"' in encoded)
             or (_I in encoded and b'Infinity"' in encoded)
         ):
@@ -100,7 +97,7 @@ def _typed_writer(exactly: Write, check: Callable[[bytes], Any], *, integers: bo
             packed = _pack(output) if integers or nulls else b""
         except Exception:
             return exactly(output)
-        return exactly(output) if nulls and 0xCB in packed and _find_not_finite(packed) else encoded
+        return exactly(output) if nulls and 0xCB in packed and find_no_json()(packed) else encoded
 
     return write
 

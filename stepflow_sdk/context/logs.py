@@ -2,8 +2,8 @@
 
 import io
 import logging
-import queue
 import threading
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, TypeAlias
 
@@ -49,10 +49,9 @@ class LogThread:
     """
 
     def __init__(self, stream: TextIO, level: int | str, format: LogFormat = "text", *, limit: int = 2000) -> None:
-        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(limit)
         self._writer = logging.StreamHandler(stream)
         self._writer.setFormatter(logging.Formatter(_FORMAT) if format == "text" else JsonFormatter())
-        self._handler = _DroppingHandler(self._records)
+        self._handler = _DroppingHandler(limit)
         self._handler.addFilter(ContextFilter())
         self._thread = threading.Thread(target=self._write, name="stepflow-log", daemon=True)
         self._level = level
@@ -67,15 +66,12 @@ class LogThread:
     def stop(self, timeout: float = 1.0) -> bool:
         """Write what waits, for at most ``timeout`` seconds; False when the thread is stuck in a write."""
         logging.getLogger().removeHandler(self._handler)
-        try:
-            self._records.put(None, timeout=timeout)
-        except queue.Full:
-            return False
+        self._handler.end()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _write(self) -> None:
-        while (record := self._records.get()) is not None:
+        while (record := self._handler.next()) is not None:
             if dropped := self._handler.take_dropped():
                 text = "%d log records were dropped: whoever reads the log is too slow"
                 self._writer.handle(_record(text, dropped))
@@ -109,20 +105,44 @@ class JsonFormatter(logging.Formatter):
 
 
 class _DroppingHandler(logging.Handler):
-    """What the standard library's QueueHandler is, without the sockets and the pickle that come with its module."""
+    """What the standard library's QueueHandler and queue are, without all that comes with their modules."""
 
-    def __init__(self, records: "queue.Queue[logging.LogRecord | None]") -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__()
-        self._records = records
+        self._limit = limit
+        self._records: deque[logging.LogRecord] = deque()
         self._dropped = 0
+        self._over = False
+        # A lock that may be taken again: what the collector or a signal calls may log, in the middle of all this.
+        self._changed = threading.Condition(threading.RLock())
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._records.put_nowait(self._detached(record))
-        except queue.Full:
-            self._dropped += 1
+            detached = self._detached(record)
         except Exception:
             self.handleError(record)
+            return
+        with self._changed:
+            if len(self._records) >= self._limit:
+                self._dropped += 1
+            else:
+                self._records.append(detached)
+                self._changed.notify()
+
+    def next(self) -> logging.LogRecord | None:
+        """Wait for the next record; None when there is none and none will come."""
+        with self._changed:
+            while not self._records:
+                if self._over:
+                    return None
+                self._changed.wait()
+            return self._records.popleft()
+
+    def end(self) -> None:
+        """Know that no record will come."""
+        with self._changed:
+            self._over = True
+            self._changed.notify()
 
     def _detached(self, record: logging.LogRecord) -> logging.LogRecord:
         # The writer's thread gets texts alone: what they are made of may change, or lives on through its traceback.

@@ -7,7 +7,7 @@ with the error to answer and, where it can be told, the id to answer to.
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -44,7 +44,7 @@ class Executed(Protocol):
     result: ComponentExecuteResult
 
 
-class Codec(NamedTuple):
+class Codec(Struct, frozen=True, eq=False):
     """One encoding of messages.
 
     Attributes:

@@ -16,10 +16,7 @@ from stepflow_sdk.packed import Encoded, Packed
 from stepflow_sdk.protocol.codec import Codec, Envelope, Executed, OnePass, Unreadable
 from stepflow_sdk.protocol.messages import ComponentExecuteParams, ComponentExecuteResult, GetBlobResult, PutBlobParams
 
-__all__ = ["ENCODING", "PACKED", "decode_message"]
-
-ENCODING: Final = "msgpack"
-"""The name under which runtimes offer it, and servers accept it."""
+__all__ = ["PACKED", "decode_message"]
 
 _VALUES: Final[dict[Any, str]] = {
     ComponentExecuteParams: "input",

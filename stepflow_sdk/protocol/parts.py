@@ -11,7 +11,6 @@ from stepflow_sdk.protocol.codec import Envelope
 from stepflow_sdk.protocol.events import Answer, Call, Complaint, Notification, Request
 from stepflow_sdk.protocol.failures import exception_of
 from stepflow_sdk.protocol.methods import Method
-from stepflow_sdk.protocol.packing import decode_message
 from stepflow_sdk.protocol.values import Error
 
 __all__ = ["decode_params", "read_answer", "read_complaint"]
@@ -45,7 +44,12 @@ def read_complaint(error: Raw) -> Complaint:
 
 
 def _decode(part: Encoded, form: type[Struct], decoder: msgspec.json.Decoder[Any]) -> Any:
-    return decode_message(part, form) if isinstance(part, Packed) else decoder.decode(part)
+    if not isinstance(part, Packed):
+        return decoder.decode(part)
+    # Nothing of the faster wire is loaded before both ends have agreed on it.
+    from stepflow_sdk.protocol.packing import decode_message
+
+    return decode_message(part, form)
 
 
 def decode_params(request: Request | Notification, method: Method) -> Any:

@@ -19,7 +19,7 @@ from stepflow_sdk.errors import (
     ResourceUnavailable,
     WireError,
 )
-from stepflow_sdk.packed import Packed
+from stepflow_sdk.packed import ENCODING, Packed
 from stepflow_sdk.protocol import codec
 from stepflow_sdk.protocol.error_codes import ErrorCodes, protocol_codes
 from stepflow_sdk.protocol.events import Answer, Batch, Call, Event, Notification, Request
@@ -27,7 +27,6 @@ from stepflow_sdk.protocol.failures import error_of
 from stepflow_sdk.protocol.ids import ids_in_sequence
 from stepflow_sdk.protocol.messages import ComponentExecuteParams
 from stepflow_sdk.protocol.methods import EXECUTE, Method
-from stepflow_sdk.protocol.packing import ENCODING
 from stepflow_sdk.protocol.parts import read_answer, read_complaint
 
 __all__ = ["Peer"]

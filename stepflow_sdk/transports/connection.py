@@ -14,10 +14,9 @@ from typing import Any, Protocol
 import msgspec
 
 from stepflow_sdk.errors import InternalError, RequestTimeout, ResourceUnavailable, WireError
-from stepflow_sdk.packed import Packed
+from stepflow_sdk.packed import ENCODING, Packed
 from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification, Peer, Request
 from stepflow_sdk.protocol.ids import unguessable_id
-from stepflow_sdk.protocol.packing import ENCODING, PACKED
 from stepflow_sdk.transports.deadlines import Deadlines
 
 __all__ = ["HIGH_WATER", "Connection", "Handler", "call_deadlines", "settle"]
@@ -244,6 +243,8 @@ class Connection:
 
     def switch(self) -> None:
         """Use the encoding, both ways, from the next message on."""
+        from stepflow_sdk.protocol.packing import PACKED
+
         self.flush()
         self.peer.use(PACKED)
 

@@ -6,7 +6,9 @@ highest first, and the rest.
 
 import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
+
+from msgspec import Struct
 
 __all__ = [
     "DEFAULT_MAX_MESSAGE_BYTES",
@@ -35,7 +37,7 @@ _START = 2000
 """How much of a line that is too long is kept, in bytes: enough to find its id."""
 
 
-class TooLong(NamedTuple):
+class TooLong(Struct, frozen=True):
     """Stands for a line above the limit, of which only the start was kept."""
 
     start: bytes

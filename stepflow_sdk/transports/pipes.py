@@ -12,7 +12,6 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Protocol
 
 from stepflow_sdk.transports.connection import HIGH_WATER
@@ -216,6 +215,9 @@ class _ThreadWriter:
         self._descriptor = descriptor
         self._pause, self._resume, self._lost = pause, resume, lost
         self._loop = asyncio.get_running_loop()
+        # Most wires are pipes, and their servers do without the module.
+        from queue import SimpleQueue
+
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._waiting = 0
         self._paused = False

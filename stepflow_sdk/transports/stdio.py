@@ -3,7 +3,8 @@
 import contextlib
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from stepflow_sdk.errors import InvalidRequest
 from stepflow_sdk.transports.connection import Connection, Handler
@@ -25,7 +26,7 @@ _SHORT = 8
 """Bytes of a line."""
 
 
-class WireDescriptors(NamedTuple):
+class WireDescriptors(Struct, frozen=True):
     """The descriptors of the wire, which nothing but the transport knows; None for one that was closed."""
 
     input: int | None
@@ -39,7 +40,7 @@ def take_wire() -> WireDescriptors:
     too. The descriptors returned are not inherited by child processes, and closed in those that are forked.
     """
     wire = WireDescriptors(_duplicate(0), _duplicate(1))
-    _taken[:] = [(copy, _file(copy)) for copy in wire if copy is not None]
+    _taken[:] = [(copy, _file(copy)) for copy in (wire.input, wire.output) if copy is not None]
     nothing = os.open(os.devnull, os.O_RDWR)
     if _duplicate_is_closed(2):
         os.dup2(nothing, 2)

@@ -79,7 +79,7 @@ def test_a_message_means_the_same_as_on_the_way_for_all_messages(
 ) -> None:
     meant: list[Any] = []
     for in_one_pass in (True, False):
-        peer = _peer(codec.JSON if in_one_pass else codec.JSON._replace(read_executed=_never))
+        peer = _peer(codec.JSON if in_one_pass else msgspec.structs.replace(codec.JSON, read_executed=_never))
         call = peer.call(methods.EXECUTE, _PARAMS)
         if listing:
             peer.abandon(call)
