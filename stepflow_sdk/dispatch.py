@@ -81,8 +81,12 @@ class Dispatcher:
         # The way of most requests, and the same as that of `execute` with all that it can do without left out.
         executor = self._service.executor
         execution = _Execution(executor, spec, self._lane, self, connection, request, params)
+        inject = _NOTHING
+        if spec.injected:
+            context = execution.context()
+            inject = {type(context): context}
         try:
-            execution.bound = spec.bind(params.input, _NO_TEXTS, _NOTHING)
+            execution.bound = spec.bind(params.input, _NO_TEXTS, inject)
         except BaseException as error:  # classes and validators of the input are code of the user
             execution.refused(error)
             return
@@ -185,7 +189,10 @@ class Dispatcher:
             execution = _Execution(service.executor, spec, self._lane, self, connection, request, params)
         else:
             execution = self._watched(connection, request, params, spec)
-        inject = {type(context): context for context in (execution.context(),)} if spec.injected else _NOTHING
+        inject = _NOTHING
+        if spec.injected:
+            context = execution.context()
+            inject = {type(context): context}
         try:
             execution.bound = spec.bind(params.input, path_params, inject)
         except BaseException as error:  # classes and validators of the input are code of the user

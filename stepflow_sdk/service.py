@@ -32,7 +32,7 @@ class Service:
     Attributes:
         state: What the lifespan yielded.
         draining: Whether new requests are refused, because the process is about to end.
-        simple: The components by their paths that want nothing but their input, where nobody watches either.
+        simple: The components by their paths, but patterns, where nobody watches what is executed.
         tracer: Makes a span of each call, where that is wanted.
         monitor: Watches what is executed, where that is wanted.
     """
@@ -60,7 +60,7 @@ class Service:
         self.monitor = monitor
         self.simple: dict[str, ComponentSpec] = {}
         if self.tracer is None and monitor is None:
-            self.simple = {path: spec for path, (spec, _) in self.found.items() if not spec.injected}
+            self.simple = {path: spec for path, (spec, _) in self.found.items()}
         self._call_timeout = call_timeout
         self._profiles: list[RuntimeProfile] = []
         self._packing: dict[ComponentSpec, ComponentSpec] = {}

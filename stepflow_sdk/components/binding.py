@@ -99,10 +99,12 @@ def make_binder(
         return _whole_binder(function, reading.read, reading.decode)
     if reading is not None and not keywords and roles == {"field"}:
         return _fields_binder(function, reading.read, reading.decode)
+    if reading is not None and not keywords and [parameter.role for parameter in parameters] == ["input", "injected"]:
+        return _injected_binder(function, parameters[1].annotation, reading.read)
     return _general_binder(function, parameters, None if reading is None else reading.read, path_readers)
 
 
-# Most components take one of the two simple forms, whose binding is a matter of a quarter of a microsecond.
+# Most components take one of the simple forms, whose binding is a matter of a quarter of a microsecond.
 def _whole_binder(
     function: Callable[..., Any], read: Callable[[Any], Any], decode: Callable[[Any], Any] | None
 ) -> Bind:
@@ -129,6 +131,13 @@ def _fields_binder(
         except Exception:
             values = read(raw)
         return functools.partial(function, *_astuple(values))
+
+    return bind
+
+
+def _injected_binder(function: Callable[..., Any], injected: type, read: Callable[[Any], Any]) -> Bind:
+    def bind(raw: Any, path_params: Mapping[str, str], inject: Mapping[type, Any]) -> Bound:  # noqa: ARG001  (`Bind`)
+        return functools.partial(function, read(raw), inject[injected])
 
     return bind
 

@@ -1,18 +1,20 @@
 """Values that components hand to and take from a runtime, by the rules of inputs and outputs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from stepflow_sdk.components.annotations import Scope
 from stepflow_sdk.components.kinds import Anything
 from stepflow_sdk.components.reader import Reader, fast_decoder
-from stepflow_sdk.components.recognition import Recognizer, is_hashable
+from stepflow_sdk.components.recognition import Recognizer
 from stepflow_sdk.components.writer import make_writer
 from stepflow_sdk.errors import ComponentError, InvalidInput, InvalidValue
 
 __all__ = ["JsonValues"]
+
+_MOST_READERS: Final = 1000
 
 
 class JsonValues:
@@ -40,13 +42,22 @@ class JsonValues:
             InvalidValue: It does not fit the type; every wrong path is named.
             InvalidSignature: The type is none that a component could take.
         """
-        read = self._readers.get(type) if is_hashable(type) else None
-        if read is None:
-            kind = Recognizer(Scope()).kind(type)
-            read = Reader(kind, fast_decoder(kind, lambda: type)).read
-            if is_hashable(type):
-                self._readers[type] = read
+        try:
+            read = self._readers[type]
+        except KeyError:
+            read = _reader(type)
+            # Types may be made anew for each call.
+            if len(self._readers) >= _MOST_READERS:
+                self._readers.clear()
+            self._readers[type] = read
+        except TypeError:  # an annotation may hold what cannot be a key
+            read = _reader(type)
         try:
             return read(raw)
         except InvalidInput as error:
             raise InvalidValue(error.message, data=error.data) from error
+
+
+def _reader(type: Any) -> Callable[[Any], Any]:
+    kind = Recognizer(Scope()).kind(type)
+    return Reader(kind, fast_decoder(kind, lambda: type)).read

@@ -19,6 +19,7 @@ __all__ = ["AnyFlow", "StepflowContext"]
 T = TypeVar("T")
 AnyFlow: TypeAlias = "Flow | Mapping[str, Any]"
 BlobKind = BlobType | Literal["data", "flow", "binary"]
+_BLOB_TYPES: dict[BlobKind, BlobType] = {"data": BlobType.data, "flow": BlobType.flow}
 
 
 class StepflowContext(ContextBase[State]):
@@ -48,7 +49,8 @@ class StepflowContext(ContextBase[State]):
             if not isinstance(data, bytes | bytearray):
                 raise InvalidValue(f"a binary blob is made of bytes, not of {type(data).__name__}")
             return await client.put_bytes(bytes(data), self._facts.ids)
-        return await client.put_blob(self._encode(data), BlobType(blob_type), self._facts.ids)
+        kind = _BLOB_TYPES.get(blob_type) or BlobType(blob_type)
+        return await client.put_blob(self._encode(data), kind, self._facts.ids)
 
     @overload
     async def get_blob(self, blob_id: str) -> Any: ...

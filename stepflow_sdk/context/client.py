@@ -131,11 +131,11 @@ class RuntimeClient:
         self._connection = connection
         self._profile = profile
 
-    async def put_blob(self, data: Raw, blob_type: BlobType, ids: ObservabilityContext) -> BlobId:
+    def put_blob(self, data: Raw, blob_type: BlobType, ids: ObservabilityContext) -> Awaitable[BlobId]:
         """``blobs/put``, or the blob API."""
         if self._profile.blob_api is not None:
-            return await self._told(methods.PUT_BLOB, self._profile.blob_api.put(data, blob_type))
-        return await self._put(data, blob_type, ids)
+            return self._told(methods.PUT_BLOB, self._profile.blob_api.put(data, blob_type))
+        return self._put(data, blob_type, ids)
 
     async def _put(self, data: Any, blob_type: BlobType, ids: ObservabilityContext) -> BlobId:
         result = await self._call(methods.PUT_BLOB, PutBlobParams(data, blob_type, ids))
@@ -162,7 +162,8 @@ class RuntimeClient:
         """``blobs/get``, or the blob API; the data, still encoded."""
         if self._profile.blob_api is not None:
             return await self._told(methods.GET_BLOB, self._profile.blob_api.get(blob_id))
-        data = await self._get(blob_id, ids)
+        # As `_get`, which would be one more coroutine for each answer to go through.
+        data: Encoded = (await self._call(methods.GET_BLOB, GetBlobParams(blob_id, ids))).data
         return data if isinstance(data, Raw) else Raw(data.to_json())
 
     async def _get(self, blob_id: BlobId, ids: ObservabilityContext) -> Encoded:
@@ -292,10 +293,15 @@ class RuntimeClient:
         run: RunStatusProtocol = await self._call(methods.GET_RUN, params, waits=wait)
         return run
 
-    async def _call(self, method: Method, params: msgspec.Struct, *, waits: bool = False) -> Any:
-        call = self._connection.call(method, params, timeout=None if waits else self._profile.timeout)
+    def _call(self, method: Method, params: msgspec.Struct, *, waits: bool = False) -> Awaitable[Any]:
+        profile = self._profile
+        call = self._connection.call(method, params, timeout=None if waits else profile.timeout)
+        # The usual answer has no coroutine more to go through.
+        return call if profile.introduced and profile.on_call is None else self._watched(method, call, waits)
+
+    async def _watched(self, method: Method, call: Awaitable[Any], waits: bool) -> Any:
         try:
-            return await (call if self._profile.on_call is None else self._told(method, call))
+            return await self._told(method, call)
         except RequestTimeout as error:
             if self._profile.introduced or waits:
                 raise

@@ -65,15 +65,12 @@ class Call(Struct, eq=False):
     timeout: float = 0.0
 
 
-class Answer:
+class Answer(Struct, eq=False):
     """The answer to a call of ours: ``result``, decoded, or ``error``."""
 
-    __slots__ = ("call", "error", "result")
-
-    def __init__(self, call: Call, result: Any, error: WireError | None) -> None:
-        self.call = call
-        self.result = result
-        self.error = error
+    call: Call
+    result: Any
+    error: WireError | None
 
 
 class Complaint:

@@ -20,19 +20,19 @@ _decode_error = msgspec.json.Decoder(Error).decode
 
 def read_answer(call: Call, envelope: Envelope) -> Answer:
     """Return the answer to a call of ours: its result in the type of the method, or the error; never raises."""
-    has_error = bool(envelope.error) and bytes(envelope.error) != b"null"
-    has_result = bool(envelope.result)
-    name = call.method.name
-    if has_error and has_result and envelope.result != Raw(b"null"):
-        return Answer(call, None, InternalError(f"the answer to {name} has both a result and an error"))
+    method = call.method
+    result = envelope.result
     try:
-        if has_error:
+        if not envelope.error or bytes(envelope.error) == b"null":
+            if result:
+                return Answer(call, _decode(result, method.result, method.decode_result), None)
+        elif not result or result == Raw(b"null"):
             return Answer(call, None, exception_of(_decode_error(envelope.error)))
-        if has_result:
-            return Answer(call, _decode(envelope.result, call.method.result, call.method.decode_result), None)
+        else:
+            return Answer(call, None, InternalError(f"the answer to {method.name} has both a result and an error"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Answer(call, None, InternalError(f"the answer to {name} has not the promised form: {error}"))
-    return Answer(call, None, InternalError(f"the answer to {name} has neither a result nor an error"))
+        return Answer(call, None, InternalError(f"the answer to {method.name} has not the promised form: {error}"))
+    return Answer(call, None, InternalError(f"the answer to {method.name} has neither a result nor an error"))
 
 
 def read_complaint(error: Raw) -> Complaint:

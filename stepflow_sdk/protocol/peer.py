@@ -117,8 +117,8 @@ class Peer:
         Returns:
             None where ``receive`` has to look.
         """
-        # An end that asks nothing is asked, and nearly always for this.
-        if self._calls or self._in_flight >= self._max_in_flight:
+        # An end that asks nothing is asked, and nearly always for this; to one that asks, answers come as well.
+        if (self._calls and b"method" not in frame[:_START]) or self._in_flight >= self._max_in_flight:
             return None
         try:
             if self._is_text and not frame.isascii():
@@ -254,10 +254,12 @@ class Peer:
         """
         call = self.expect(method)
         try:
-            self._push(self._encode(self._codec.call(call.id, method.name, params)))
+            frame = self._encode(self._codec.call(call.id, method.name, params))
         except Exception as error:
             del self._calls[call.id]
             raise InvalidParams(f"{method.name}: the params cannot be encoded: {error}") from error
+        self._out.append(frame)
+        self.out_bytes += len(frame)
         self._executes = self._executes or method is EXECUTE
         return call
 

@@ -186,10 +186,10 @@ class Connection:
         self._on_close = None
 
     def _handle(self, event: Request | Notification | Answer | Complaint) -> None:
-        if isinstance(event, Request):
-            self.serve(event)
-        elif isinstance(event, Answer):
+        if isinstance(event, Answer):
             self.tell(event.call, event.result, event.error)
+        elif isinstance(event, Request):
+            self.serve(event)
         elif isinstance(event, Notification):
             self._handler.notification(self, event)
         else:
@@ -217,7 +217,7 @@ class Connection:
     def reply_output(self, request: Request, output: bytes | Packed) -> None:
         """Answer a request to execute a component with its encoded output; ignored when it is answered already."""
         self.peer.reply_output(request, output)
-        if not self._reading:
+        if not (self._reading or self._flush_is_due) or self.peer.out_bytes > HIGH_WATER:
             self._flush_soon()
 
     def fail(self, request: Request, error: BaseException) -> None:
@@ -269,8 +269,9 @@ class Connection:
         call = self.begin(method, params, partial(settle, waiter), timeout=timeout)
         try:
             return await waiter
-        finally:
+        except BaseException:
             self.abandon(call)
+            raise
 
     def begin(
         self,
@@ -298,7 +299,8 @@ class Connection:
             self._calls[call.id] = self
         if timeout is not None:
             self.limit(call, getattr(params, "component", method.name), timeout)
-        self._flush_soon()
+        if not self._flush_is_due or self.peer.out_bytes > HIGH_WATER:
+            self._flush_soon()
         return call
 
     def limit(self, call: Call, subject: str, timeout: float) -> None:

@@ -25,16 +25,17 @@ class Deadlines(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._due: dict[T, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._next = 0.0
 
     def add(self, what: T, seconds: float) -> None:
         """Have something expire after so many seconds, or a hundredth of a second later."""
         when = self._loop.time() + seconds
         self._due[what] = when
         if self._timer is None:
-            self._timer = self._loop.call_at(when, self._look)
-        elif when < self._timer.when():
+            self._look_at(when)
+        elif when < self._next:
             self._timer.cancel()
-            self._timer = self._loop.call_at(when, self._look)
+            self._look_at(when)
 
     def drop(self, what: T) -> None:
         """Know that something is over."""
@@ -55,7 +56,11 @@ class Deadlines(Generic[T]):
             del self._due[what]
             self._expire(what)
         if self._due and self._timer is None:
-            self._timer = self._loop.call_at(max(min(self._due.values()), now + _APART), self._look)
+            self._look_at(max(min(self._due.values()), now + _APART))
+
+    def _look_at(self, when: float) -> None:
+        self._next = when
+        self._timer = self._loop.call_at(when, self._look)
 
 
 def _tell_nobody(_: object) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -272,6 +272,19 @@ async def test_a_blob_is_decoded_into_the_type_that_was_asked_for() -> None:
     answers = {"blobs/get": {"data": {"x": 3}, "blob_type": "data"}}
     async with calling(server_of_both("typed", use), answers) as (execute, _):
         assert await execute("/async") == {"x": 3, "y": 0.5}
+
+
+async def test_types_are_taken_again_and_again_whether_or_not_they_can_be_a_key() -> None:
+    async def use(ctx: Any) -> Any:
+        # The first three can be no member of a set, or their values cannot; of the others each is a new one.
+        types = [Annotated[dict[str, float], ["a list"]], dict[str, float], Point]
+        types += [msgspec.defstruct(f"Point{number}", [("x", float)]) for number in range(1100)]
+        found = [msgspec.to_builtins(await ctx.get_blob("b", type=type_)) for type_ in [*types, *types[:3]]]
+        return [value["x"] for value in found]
+
+    answers = {"blobs/get": {"data": {"x": 3}, "blob_type": "data"}}
+    async with calling(server_of_both("kept", use), answers) as (execute, _):
+        assert await execute("/async") == [3.0] * 1106
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {"a": [1, 2**65]}])

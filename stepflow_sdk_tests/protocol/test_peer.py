@@ -170,6 +170,26 @@ def test_answers_find_their_calls_in_any_order() -> None:
         assert (answer.call, answer.result.blob_id, answer.error) == (made, id, None)
 
 
+def test_requests_and_answers_are_told_apart_in_whatever_way_they_are_read() -> None:
+    peer = Peer()
+    made, id = call(peer)
+    observability = {"trace_id": "method"}
+    params = {"component": "/a", "input": 1, "attempt": 1, "observability": observability}
+    head = {"jsonrpc": "2.0", "id": "1"}
+    near = json.dumps({**head, "method": "components/execute", "params": params}).encode()
+    far = json.dumps({**head, "unknown": "x" * 200, "method": "components/execute", "params": params}).encode()
+    answer = json.dumps({"jsonrpc": "2.0", "id": id, "result": {"blob_id": "method"}}).encode()
+    assert peer.receive_execute(near) is not None
+    assert peer.receive_execute(far) is None
+    (event,) = peer.receive(far)
+    assert isinstance(event, Request)
+    assert peer.receive_execute(answer) is None
+    (event,) = peer.receive(answer)
+    assert isinstance(event, Answer)
+    assert event.call is made
+    assert peer.in_flight == 2
+
+
 @pytest.mark.parametrize(
     "answer",
     [
