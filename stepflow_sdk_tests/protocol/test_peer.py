@@ -259,6 +259,7 @@ def test_an_error_comes_out_at_the_other_end_as_the_same_class(cls: type[errors.
     there.fail(request, cls("what happened", data={"path": "$.a", "n": 2**60}))
     (answer,) = here.receive(there.take()[0])
     assert isinstance(answer, Answer)
+    assert answer.error is not None
     assert type(answer.error) is cls
     assert answer.error.message == "what happened"
     assert answer.error.data == {"path": "$.a", "n": 2**60}
