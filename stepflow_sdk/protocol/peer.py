@@ -129,6 +129,10 @@ class Peer:
         self._in_flight += 1
         return Request(execute.id, execute.params)
 
+    def receive_envelope(self, envelope: codec.Envelope) -> Event | None:
+        """Take a frame whose envelope has been read and say what it means, as `receive` does."""
+        return self._sort(envelope, None)
+
     def refuse(self, start: bytes | bytearray, error: WireError) -> Sequence[Event]:
         """Answer a message of which the transport read only the start, because it is too long."""
         return _some(self._reject(codec.Unreadable(error, self._codec.recover_id(start)), None))

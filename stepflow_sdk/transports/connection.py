@@ -16,6 +16,7 @@ import msgspec
 from stepflow_sdk.errors import InternalError, RequestTimeout, ResourceUnavailable, WireError
 from stepflow_sdk.packed import ENCODING, Packed
 from stepflow_sdk.protocol import Answer, Call, Complaint, Method, Notification, Peer, Request
+from stepflow_sdk.protocol.codec import Envelope
 from stepflow_sdk.protocol.ids import unguessable_id
 from stepflow_sdk.transports.deadlines import Deadlines
 
@@ -142,6 +143,14 @@ class Connection:
             if self.peer.out_bytes:
                 self.flush()
         return True
+
+    def receive_envelope(self, envelope: Envelope) -> None:
+        """Take a message whose envelope has been read."""
+        event = self.peer.receive_envelope(envelope)
+        if event is not None:
+            self._handle(event)
+        if self.peer.out_bytes:
+            self.flush()
 
     def refuse(self, start: bytes | bytearray, error: WireError) -> None:
         """Answer a message that is too long to be read, of which ``start`` is the beginning."""

@@ -163,7 +163,8 @@ class HttpEndpoint:
         remote = client[0] if client else "unknown"
         # The name of the method stands at the beginning, or the request is read the other way.
         is_execute = session is None and body.find(_EXECUTE, 0, _BEGINNING) >= 0
-        if is_execute and await self._answer_execute(body, receive, send, remote):
+        if is_execute and (taken := self._take_execute(body, remote)) is not None:
+            await self._answer_taken(taken, receive, send)
             return
         calls = self._calls if session is None else session.calls
         try:
@@ -179,40 +180,72 @@ class HttpEndpoint:
             what = "batches are not served over HTTP" if envelope else "the body is empty"
             raise Refusal(400, InvalidRequest(what) if envelope else ParseError(what))
         if envelope.method is UNSET and (envelope.result or envelope.error or envelope.id in calls):
-            self._take_answer(calls, envelope, body, scope["headers"])
+            self._take_answer(calls, envelope, scope["headers"])
             await send_answer(send, 202, b"")
         else:
             await self._exchange(body, receive, send, remote, session)
 
-    async def _answer_execute(self, body: bytes, receive: Receive, send: Send, remote: str) -> bool:
-        """Answer a request to execute a component, the way of nearly all; False where `_post` has to look."""
+    def take(self, scope: Scope, body: bytes) -> bytes | Exchange | None:
+        """Take a POST to the path of the protocol without ASGI; see `Direct`."""
+        if _path(scope) not in {"", "/"} or len(body) > self._policy.max_body_bytes:
+            return None
+        try:
+            self._heads.check(scope["headers"])
+        except Refusal:
+            return None
+        if body.find(_EXECUTE, 0, _BEGINNING) >= 0:
+            client = scope["client"]
+            return self._take_execute(body, client[0] if client else "unknown")
+        return self._take_good_answer(body) if self._calls else None
+
+    def _take_good_answer(self, body: bytes) -> bytes | None:
+        try:
+            envelope = read_envelope(body)
+        except Unreadable:
+            return None
+        if not isinstance(envelope, Envelope) or envelope.method is not UNSET or not isinstance(envelope.id, str):
+            return None
+        connection = self._calls.get(envelope.id)
+        if connection is None:
+            return None
+        connection.receive_envelope(envelope)
+        return b""
+
+    def _take_execute(self, body: bytes, remote: str) -> bytes | Exchange | None:
+        """Take a request to execute a component, the way of nearly all; None where `_post` has to look."""
         if self._exchanges >= self._policy.max_exchanges:
-            return False
+            return None
         spares = self._spares
         exchange = spares.pop() if spares else self._make_exchange()
         answer = exchange.answer_at_once(body, remote)
         if answer is not None or not exchange.took:
             spares.append(exchange)
-            if answer is None:
-                return False
-            await send_answer(send, 200, answer)
-            return True
+            return answer
         self._exchanges += 1
+        return exchange
+
+    async def _answer_taken(self, taken: bytes | Exchange, receive: Receive, send: Send) -> None:
+        if isinstance(taken, bytes):
+            await send_answer(send, 200, taken)
+            return
         try:
-            await exchange.answer(receive, send)
+            await taken.answer(receive, send)
         finally:
-            self._exchanges -= 1
-        if exchange.is_clean:
-            if len(spares) < _MOST_SPARES:
-                spares.append(exchange)
-            else:
-                exchange.end()
-        return True
+            self._ended(taken)
+
+    def _ended(self, exchange: Exchange) -> None:
+        self._exchanges -= 1
+        if exchange.is_clean and len(self._spares) < _MOST_SPARES:
+            self._spares.append(exchange)
+        else:
+            exchange.end()
 
     def _make_exchange(self) -> Exchange:
         if self._deadlines is None:
             self._deadlines = call_deadlines()
-        return Exchange(self._make_handler(), self._calls, self.instance_id, deadlines=self._deadlines)
+        return Exchange(
+            self._make_handler(), self._calls, self.instance_id, deadlines=self._deadlines, on_end=self._ended
+        )
 
     async def _exchange(self, body: bytes, receive: Receive, send: Send, remote: str, session: Session | None) -> None:
         if self._exchanges >= self._policy.max_exchanges:
@@ -240,11 +273,11 @@ class HttpEndpoint:
                 session.leave(exchange.connection)
 
     def _take_answer(
-        self, calls: Mapping[str, Connection], envelope: Envelope, body: bytes, headers: list[tuple[bytes, bytes]]
+        self, calls: Mapping[str, Connection], envelope: Envelope, headers: list[tuple[bytes, bytes]]
     ) -> None:
         connection = calls.get(envelope.id) if isinstance(envelope.id, str) else None
         if connection is not None:
-            connection.receive([body])
+            connection.receive_envelope(envelope)
             return
         instance = next((value for name, value in headers if name == _INSTANCE_ID), None)
         if instance is not None and instance.decode("latin-1") != self.instance_id:

@@ -8,6 +8,7 @@ from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.protocol import Call
 from stepflow_sdk.transports.connection import Connection, Handler
 from stepflow_sdk.transports.deadlines import Deadlines
+from stepflow_sdk.transports.http.direct import Wire
 from stepflow_sdk.transports.http.messages import Receive, Send, event, send_answer, send_refusal
 from stepflow_sdk.transports.http.policy import Refusal
 
@@ -27,6 +28,7 @@ class Exchange:
         remote: The client's network address.
         send_call: Takes calls back where they have a way of their own; then the answer is always plain JSON.
         deadlines: See `Connection`.
+        on_end: Called when the answer is complete, or nobody waits for it any more, where it goes out on a `Wire`.
     """
 
     def __init__(
@@ -38,12 +40,16 @@ class Exchange:
         remote: str | None = None,
         send_call: Callable[[bytes], None] | None = None,
         deadlines: Deadlines[Call] | None = None,
+        on_end: "Callable[[Exchange], None] | None" = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._something: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
         self._instance_id = instance_id
         self._send_call = send_call
+        self._on_end = on_end
+        self._wire: Wire | None = None
+        self._writes_soon = False
         # What becomes ready in one turn of the loop leaves together because `answer` goes on in the next one.
         self.connection = Connection(
             handler,
@@ -114,6 +120,18 @@ class Exchange:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._watcher
 
+    def answer_on(self, wire: Wire) -> None:
+        """Send what the handler answers to the request that was given to the connection."""
+        self._wire = wire
+        if self._frames:
+            self._wake()
+
+    def client_is_gone(self) -> None:
+        """Close the connection, as nobody waits for the answer."""
+        self._wire = None
+        self.connection.close("the client went away")
+        self._leave()
+
     def end(self) -> None:
         """Serve no further request, and leave nothing to the garbage collector."""
         self.connection.close()
@@ -154,8 +172,35 @@ class Exchange:
         self._wake()
 
     def _wake(self) -> None:
-        if self._something is not None and not self._something.done():
+        if self._wire is not None:
+            # What becomes ready in one turn of the loop leaves together, and not among the variables of a component.
+            if not self._writes_soon:
+                self._writes_soon = True
+                self._wire.soon(self._write)
+        elif self._something is not None and not self._something.done():
             self._something.set_result(None)
+
+    def _write(self) -> None:
+        self._writes_soon = False
+        wire = self._wire
+        if wire is None or not self._frames:
+            return
+        over = self._is_over()
+        if over:
+            self._wire = None
+        if over and not wire.is_stream:
+            answer = self._frames.pop()
+            self.is_clean = not self._frames and not self.connection.closed
+            wire.answer(answer)
+        else:
+            frames, self._frames = self._frames, []
+            wire.stream(_events(frames), self._instance_id, is_last=over)
+        if over:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._on_end is not None:
+            self._on_end(self)
 
     def _watch(self, receive: Receive) -> None:
         self._watcher = asyncio.get_running_loop().create_task(self._await_disconnect(receive))

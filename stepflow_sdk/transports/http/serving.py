@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from stepflow_sdk.transports.http.connection_limit import ACCEPTED_AT_ONCE, ConnectionLimit
+from stepflow_sdk.transports.http.direct import directly
 from stepflow_sdk.transports.http.guarded import guarded
 from stepflow_sdk.transports.http.policy import MOST_HEAD_BYTES, HttpPolicy
 from stepflow_sdk.transports.http.whole_answers import WholeAnswers
@@ -98,7 +99,8 @@ def make_server(app: Any, policy: HttpPolicy, started: Callable[[], None], *, st
     config.load()
     limit = ConnectionLimit(policy.max_connections)
     protocol = guarded(config.http_protocol_class)
-    config.http_protocol_class = _with_connection_limit(_with_head_limits(protocol, policy.head_timeout), limit)
+    protocol = _with_connection_limit(_with_head_limits(protocol, policy.head_timeout), limit)
+    config.http_protocol_class = directly(protocol, app)
     return Server(config)
 
 
@@ -127,6 +129,7 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
 
         def connection_made(self, transport: Any) -> None:
             self._answers = WholeAnswers(transport, self)
+            self.write_now = self._answers.write_now
             base.connection_made(self, self._answers)
             self._watch_head(0)
 

@@ -21,11 +21,14 @@ class WholeAnswers:
     Args:
         transport: What writes.
         protocol: Whose ``cycle`` is the answer under way. Without one of the form that is known here nothing waits.
+
+    Attributes:
+        write_now: Writes what needs no look at it; not while a head waits.
     """
 
     def __init__(self, transport: Any, protocol: Any) -> None:
         self._transport = transport
-        self._write = transport.write
+        self.write_now: Callable[[bytes], None] = transport.write
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
         self._head: bytes | None = None
@@ -43,13 +46,13 @@ class WholeAnswers:
         if head is not None:
             self._head = None
             if len(data) > _SMALL:
-                self._write(head)
+                self.write_now(head)
             else:
                 data = head + data
         elif self._has_more():
             self._head = data
             return
-        self._write(data)
+        self.write_now(data)
 
     def pause_reading(self) -> None:
         """Read nothing for a while; then the end of the connection has to be looked for."""
@@ -88,7 +91,7 @@ class WholeAnswers:
 
     def _flush(self) -> None:
         if self._head is not None:
-            self._write(self._head)
+            self.write_now(self._head)
             self._head = None
 
 
