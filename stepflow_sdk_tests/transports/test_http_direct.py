@@ -197,7 +197,20 @@ async def test_both_ways_lead_to_the_same_answer(component: str) -> None:
     assert directly.startswith(by_asgi.replace(b"connection: close\r\n", b""))
 
 
-async def stream_of(server: Serving, reader: asyncio.StreamReader) -> tuple[bytes, list[dict[str, Any]]]:
+@pytest.mark.parametrize("fields", [[], ["x-more: 1"] * 150, ["expect: 100-continue"]])
+async def test_a_client_that_closes_its_side_at_once_gets_what_is_answered_at_once(fields: list[str]) -> None:
+    async with serving() as server:
+        reader, writer = await server.connect()
+        writer.write(post("/echo", 5, *fields))
+        writer.write_eof()
+        async with asyncio.timeout(SECONDS):
+            answer = (await reader.read()).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 431 " if len(fields) > 100 else b"HTTP/1.1 200 OK\r\n")
+        await until(lambda: not server.web.server_state.connections)
+        writer.close()
+
+
+async def stream_of(reader: asyncio.StreamReader) -> tuple[bytes, list[dict[str, Any]]]:
     """The head of a stream, and the calls of its first chunk."""
     async with asyncio.timeout(SECONDS):
         head = await reader.readuntil(b"\r\n\r\n")
@@ -209,7 +222,7 @@ async def test_calls_made_at_once_leave_in_one_event_chunk_and_their_answers_fin
     async with serving() as server:
         reader, writer = await server.connect()
         writer.write(post("/calls", 5))
-        head, calls = await stream_of(server, reader)
+        head, calls = await stream_of(reader)
         assert b"content-type: text/event-stream\r\n" in head
         assert [call["params"]["data"] for call in calls] == [5, [5]]
         accepted = await server.ask(
@@ -232,7 +245,7 @@ async def test_a_client_that_leaves_a_stream_ends_its_component_and_frees_its_pl
     async with serving() as server:
         reader, writer = await server.connect()
         writer.write(post("/hangs", 5))
-        _, (call,) = await stream_of(server, reader)
+        _, (call,) = await stream_of(reader)
         writer.close()
         async with asyncio.timeout(SECONDS):
             await server.ended.wait()
@@ -247,7 +260,7 @@ async def test_a_server_that_stops_lets_an_answer_leave_and_ends_its_connection(
         reader, writer = await server.connect()
         writer.write(post(component, 5))
         if component == "/gated/stream":
-            await stream_of(server, reader)
+            await stream_of(reader)
         await until(lambda: any(connection.waiting for connection in server.web.server_state.connections))
         server.web.should_exit = True
         async with asyncio.timeout(SECONDS):

@@ -124,7 +124,7 @@ def directly(base: Any, app: Any) -> Any:
 
     For other applications, other protocols and other versions of uvicorn it is what it was.
     """
-    if not (hasattr(base, "on_message_begin") and hasattr(base, "_start_asgi_task") and hasattr(app, "take")):
+    if not all(map(hasattr, (base, base, app), ("on_message_begin", "_start_asgi_task", "take"))):
         return base
     endpoint: Direct = app
     turn = NextTurn()
@@ -135,6 +135,16 @@ def directly(base: Any, app: Any) -> Any:
         def _start_asgi_task(self, cycle: Any, app: Any) -> None:
             # By then the body has been read, too, as far as it has arrived.
             turn.add(partial(self._begin, cycle, app), self.fail)
+
+        def connection_made(self, transport: Any) -> None:
+            self._close = transport.close
+            base.connection_made(self, transport)
+
+        def eof_received(self) -> bool:
+            # What was read in the turn before is begun in this one, and may be answered in the next. Clients that close
+            # their side as soon as they have asked shall have their answers, too.
+            turn.add(self._close, self.fail)
+            return True
 
         def connection_lost(self, exc: Exception | None) -> None:
             base.connection_lost(self, exc)
