@@ -71,6 +71,14 @@ class Wire:
         self._turn = turn
         self.is_stream = False
 
+    def begin(self, taken: bytes | Waiting) -> None:
+        """Answer, or wait for the answer."""
+        if isinstance(taken, bytes):
+            self.answer(taken)
+        else:
+            self._protocol.waiting = taken
+            taken.answer_on(self)
+
     def soon(self, write: Callable[[], None]) -> None:
         """Have something called in the next turn of the event loop, which is where to write."""
         self._turn.add(write, self._protocol.fail)
@@ -124,7 +132,7 @@ def directly(base: Any, app: Any) -> Any:
 
     For other applications, other protocols and other versions of uvicorn it is what it was.
     """
-    if not all(map(hasattr, (base, base, app), ("on_message_begin", "_start_asgi_task", "take"))):
+    if not (hasattr(base, "on_message_begin") and hasattr(base, "_start_asgi_task") and hasattr(app, "take")):
         return base
     endpoint: Direct = app
     turn = NextTurn()
@@ -165,12 +173,7 @@ def directly(base: Any, app: Any) -> Any:
                 return
             cycle.body.clear()
             self.flow.resume_reading()
-            wire = Wire(self, cycle, turn)
-            if isinstance(taken, bytes):
-                wire.answer(taken)
-            else:
-                self.waiting = taken
-                taken.answer_on(wire)
+            Wire(self, cycle, turn).begin(taken)
 
         def fail(self) -> None:
             self.transport.abort()
