@@ -132,7 +132,8 @@ def directly(base: Any, app: Any) -> Any:
 
     For other applications, other protocols and other versions of uvicorn it is what it was.
     """
-    if not (hasattr(base, "on_message_begin") and hasattr(base, "_start_asgi_task") and hasattr(app, "take")):
+    begin_by_asgi = getattr(base, "_start_asgi_task", None)
+    if begin_by_asgi is None or not (hasattr(base, "on_message_begin") and hasattr(app, "take")):
         return base
     endpoint: Direct = app
     turn = NextTurn()
@@ -169,7 +170,7 @@ def directly(base: Any, app: Any) -> Any:
                     # uvicorn knows what to do with an application that fails.
                     app = partial(_raise, error)
             if taken is None:
-                super()._start_asgi_task(cycle, app)
+                begin_by_asgi(self, cycle, app)
                 return
             cycle.body.clear()
             self.flow.resume_reading()
