@@ -132,7 +132,7 @@ def directly(base: Any, app: Any) -> Any:
 
     For other applications, other protocols and other versions of uvicorn it is what it was.
     """
-    begin_by_asgi = getattr(base, "_start_asgi_task", None)
+    begin_by_asgi: Any = getattr(base, "_start_asgi_task", None)
     if begin_by_asgi is None or not (hasattr(base, "on_message_begin") and hasattr(app, "take")):
         return base
     endpoint: Direct = app
