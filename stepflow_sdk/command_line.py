@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from stepflow_sdk.running import Options
+from stepflow_sdk.transports.http.exposure import exposed
 from stepflow_sdk.transports.http.policy import HttpPolicy
 from stepflow_sdk.transports.http.serving import is_loopback
 from stepflow_sdk.tuning import Tuning
@@ -25,26 +25,24 @@ def parse_arguments(name: str, policy: HttpPolicy, tuning: Tuning, arguments: Se
     """
     parser = _make_parser(name)
     given = parser.parse_args(arguments)
-    token = policy.token
-    if given.token_env is not None:
-        token = os.environ.get(given.token_env)
-        if not token:
-            parser.error(f"the environment variable {given.token_env} of --token-env is not set")
     blob_api: str | None = given.blob_api
     if blob_api is not None and urlsplit(blob_api).scheme not in {"http", "https"}:
         parser.error(f"--blob-api is a URL, such as http://127.0.0.1:7840/api/v1/blobs, not {blob_api[:100]!r}")
-    if given.http:
-        _check_address(parser, given.host, token, given.insecure)
+    try:
+        changed = exposed(
+            policy,
+            given.host,
+            token_env=given.token_env,
+            allow_hosts=given.allow_host,
+            allow_origins=given.allow_origin,
+            insecure=given.insecure or not given.http,
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    if given.http and not is_loopback(given.host):
+        print(f"warning: listening on {given.host}, beyond this machine", file=sys.stderr)
     if given.mcp and find_spec("mcp") is None:
         parser.error("to be an MCP server needs: pip install 'stepflow-sdk[mcp]'")
-    names = {*given.allow_host, given.host} - {"0.0.0.0", "::"}  # noqa: S104  (these are nobody's names)
-    changed = replace(
-        policy,
-        allowed_hosts=policy.allowed_hosts | names,
-        allowed_origins=policy.allowed_origins | set(given.allow_origin),
-        token=token,
-        blob_api=blob_api or policy.blob_api,
-    )
     tuning = Tuning.none() if given.no_tuning else tuning
     return Options(
         http=given.http,
@@ -56,7 +54,7 @@ def parse_arguments(name: str, policy: HttpPolicy, tuning: Tuning, arguments: Se
         tuning=tuning,
         host=given.host,
         port=given.port,
-        policy=changed,
+        policy=replace(changed, blob_api=blob_api or policy.blob_api),
     )
 
 
@@ -96,11 +94,3 @@ def _positive(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise ValueError(text)
     return seconds
-
-
-def _check_address(parser: argparse.ArgumentParser, host: str, token: str | None, insecure: bool) -> None:
-    if is_loopback(host):
-        return
-    if token is None and not insecure:
-        parser.error(f"{host} can be reached from other machines: give --token-env NAME, or --insecure to allow it")
-    print(f"warning: listening on {host}, beyond this machine", file=sys.stderr)

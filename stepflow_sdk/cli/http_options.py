@@ -1,11 +1,10 @@
 """The options of commands that serve HTTP: where, and to whom."""
 
-import dataclasses
-import os
 import socket
 
 from stepflow_sdk.cli.arguments import Options, Parser, UsageError, whole_number
 from stepflow_sdk.cli.output import say
+from stepflow_sdk.transports.http.exposure import exposed
 from stepflow_sdk.transports.http.policy import HttpPolicy
 from stepflow_sdk.transports.http.serving import bind, is_loopback
 
@@ -42,22 +41,20 @@ def read_policy(options: Options) -> HttpPolicy:
     Raises:
         UsageError: The token is not there, or others could talk to the server without one.
     """
-    token = None
-    if options.token_env is not None:
-        token = os.environ.get(options.token_env)
-        if not token:
-            raise UsageError(f"the environment variable {options.token_env} of --token-env is not set")
+    try:
+        policy = exposed(
+            HttpPolicy(),
+            options.host,
+            token_env=options.token_env,
+            allow_hosts=options.allow_host,
+            allow_origins=options.allow_origin,
+            insecure=options.insecure,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if not is_loopback(options.host):
-        if token is None and not options.insecure:
-            raise UsageError(
-                f"--host {options.host} can be reached from other machines: give --token-env NAME, "
-                "or --insecure to allow it"
-            )
         say(f"warning: listening on {options.host}, beyond this machine")
-    names = {*options.allow_host, options.host} - {"0.0.0.0", "::"}  # noqa: S104  (these are nobody's names)
-    return dataclasses.replace(
-        HttpPolicy(), allowed_hosts=frozenset(names), allowed_origins=frozenset(options.allow_origin), token=token
-    )
+    return policy
 
 
 def open_listener(options: Options) -> socket.socket:
