@@ -6,7 +6,7 @@ highest first, and the rest.
 
 import struct
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -64,9 +64,9 @@ class LineSplitter:
         """Return the lines that end in this chunk, without their newlines."""
         if not self._buffer and not self._skipping and data.endswith(b"\n") and len(data) <= self._max_bytes:
             # Whole lines, as nearly always.
-            whole = data.split(b"\n")
+            whole: list[Any] = data.split(b"\n")
             whole.pop()
-            return cast("Frames", whole)
+            return whole
         first, *rest = data.split(b"\n")
         lines: list[bytes | bytearray | TooLong] = []
         self._add(first, lines)

@@ -148,6 +148,11 @@ class StdioTransport:
 
     def _received(self, data: bytes) -> None:
         lines = self._frames.feed(data)
+        if len(lines) == 1 and not isinstance(line := lines[0], TooLong):
+            # The way of a runtime that asks one thing after the other.
+            if not self.connection.receive_execute(line):
+                self.connection.receive([line])
+            return
         if _MANY < len(lines) > len(data) // _SHORT and PACKED_MARK not in data:
             # No messages are as short as that; what is blank is found out here in a tenth of the time.
             lines = [line for line in lines if isinstance(line, TooLong) or line.strip()]
