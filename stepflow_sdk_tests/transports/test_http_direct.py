@@ -11,14 +11,20 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+import uvicorn.protocols.http.httptools_impl as of_uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepflow_sdk import StepflowContext, StepflowServer
+from stepflow_sdk.transports.http.direct import directly
 from stepflow_sdk.transports.http.next_turn import NextTurn
 from stepflow_sdk.transports.http.policy import HttpPolicy
 from stepflow_sdk.transports.http.serving import bind, make_server
 from stepflow_sdk_tests.e2e.web import execution
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(of_uvicorn.HttpToolsProtocol, "_start_asgi_task"), reason="with this version of uvicorn there is none"
+)
 
 MINE: ContextVar[int] = ContextVar("mine", default=0)
 SECONDS = 30.0
@@ -283,6 +289,17 @@ async def test_nothing_of_a_body_is_kept_by_a_connection_that_waits() -> None:
         assert not connection.cycle.body
         assert connection.waiting is None
         writer.close()
+
+
+def test_there_is_none_for_other_applications_and_in_other_versions_of_uvicorn() -> None:
+    class Other:
+        def on_message_begin(self) -> None: ...
+
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    assert directly(Other, Failing("never")) is Other
+    assert directly(of_uvicorn.HttpToolsProtocol, app) is of_uvicorn.HttpToolsProtocol
+    assert issubclass(directly(of_uvicorn.HttpToolsProtocol, Failing("never")), of_uvicorn.HttpToolsProtocol)
 
 
 class Failing:
