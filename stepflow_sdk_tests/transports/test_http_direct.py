@@ -375,6 +375,22 @@ async def test_what_fails_in_a_turn_does_not_keep_the_others_from_theirs() -> No
     MINE.set(0)
 
 
+async def test_an_exit_in_a_turn_does_not_cost_the_others_theirs() -> None:
+    done: list[str] = []
+    turn = NextTurn()
+
+    def interrupted() -> None:
+        raise SystemExit
+
+    turn.add(interrupted, lambda: done.append("failed"))
+    turn.add(lambda: done.append("next"), lambda: None)
+    # What leaves a callback so ends the loop that runs it, so it is called by hand, as that would.
+    with pytest.raises(SystemExit):
+        turn._call_all()
+    assert done == ["failed"]
+    await until(lambda: "next" in done)
+
+
 async def test_requests_that_wait_leave_nothing_for_the_garbage_collector() -> None:
     async with serving() as server:
         reader, writer = await server.connect()

@@ -1,6 +1,7 @@
 """What many connections have to do, done together in the next turn of the event loop."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 
@@ -17,21 +18,35 @@ class NextTurn:
     """
 
     def __init__(self) -> None:
-        self._due: list[tuple[Callback, Callback]] = []
+        self._due: deque[tuple[Callback, Callback]] = deque()
+        self._is_scheduled = False
         self._variables = copy_context()
 
     def add(self, callback: Callback, failed: Callback) -> None:
         """Have something called once, and ``failed`` if that raises, which the event loop then reports."""
-        if not self._due:
-            asyncio.get_running_loop().call_soon(self._call_all, context=self._variables)
         self._due.append((callback, failed))
+        if not self._is_scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._is_scheduled = True
+        asyncio.get_running_loop().call_soon(self._call_all, context=self._variables)
 
     def _call_all(self) -> None:
-        due, self._due = self._due, []
-        for callback, failed in due:
-            try:
-                callback()
-            except Exception as error:
-                report = {"message": "a connection could not be served", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(report)
-                failed()
+        self._is_scheduled = False
+        due = self._due
+        try:
+            for _ in range(len(due)):
+                callback, failed = due.popleft()
+                try:
+                    callback()
+                except BaseException as error:
+                    failed()
+                    if not isinstance(error, Exception):
+                        raise
+                    report = {"message": "a connection could not be served", "exception": error}
+                    asyncio.get_running_loop().call_exception_handler(report)
+        finally:
+            # Handlers of signals raise wherever the program is; the others have their turn all the same.
+            if due and not self._is_scheduled:
+                self._schedule()
