@@ -1,5 +1,7 @@
 """State files whose disk, lock, folder or log fails them: a clear error, and on again when the cause is gone."""
 
+import contextlib
+import gc
 import os
 import random
 import shutil
@@ -48,6 +50,17 @@ def _listed(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
+def _connections() -> int:
+    """How many connections to databases this process has open."""
+    opened = 0
+    for thing in gc.get_objects():
+        if type(thing) is sqlite3.Connection:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # it is closed
+                thing.total_changes  # noqa: B018
+                opened += 1
+    return opened
+
+
 # ---- locked by programs that are no runtimes --------------------------------------------------------------------
 
 
@@ -65,8 +78,12 @@ async def test_a_file_that_another_program_has_locked_is_told_and_opened_when_it
     await _filled(path, "first")
     monkeypatch.setattr(connecting, "_BUSY_SECONDS", 0.05)
     other = _lock(path)
-    with pytest.raises(StateError, match="database is locked: by another program than a runtime"):
+    gc.collect()
+    before = _connections()
+    with pytest.raises(StateError, match="database is locked: by another program than a runtime") as caught:
         await SqliteState.open(path)
+    # Its traceback holds whatever was not closed.
+    assert (_connections(), caught.type) == (before, StateError)
     other.close()
     assert await _names(path) == ["first"]
 

@@ -1,5 +1,6 @@
 """Connections to state files, and what is done for the disk to have what they write."""
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -46,11 +47,13 @@ def _cannot_change(path: Path) -> bool:
 
 def connect_to_write(path: Path, synchronous: Synchronous = "full") -> sqlite3.Connection:
     """Open a database that is there; what is committed is on the disk, with ``normal`` only a little later."""
-    connection = connect(path, "rw")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    # Where a flush to the disk has to be asked for twice.
-    connection.execute("PRAGMA fullfsync = ON")
-    return connection
+    with contextlib.ExitStack() as undo:
+        connection = undo.enter_context(contextlib.closing(connect(path, "rw")))
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        # Where a flush to the disk has to be asked for twice.
+        connection.execute("PRAGMA fullfsync = ON")
+        undo.pop_all()
+        return connection
 
 
 def use_log(connection: sqlite3.Connection, path: Path) -> None:

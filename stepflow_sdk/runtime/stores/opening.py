@@ -76,19 +76,21 @@ def open_for_writing(
     Raises:
         StateError: The file cannot be written.
     """
-    try:
-        connection = connect_to_write(path, synchronous)
-        connection.execute("PRAGMA cell_size_check = ON")
-        use_log(connection, path)
-        connection.execute("BEGIN IMMEDIATE")
-        row = (holder.pid, holder.host, holder.since)
-        connection.execute("UPDATE lease SET epoch = epoch + 1, pid = ?, host = ?, since = ?", row)
-        (epoch,) = connection.execute("SELECT epoch FROM lease").fetchone()
-        _forget_halves(connection)
-        connection.execute("COMMIT")
-    except SqliteError as error:
-        raise unusable_file(path, error) from None
-    return connection, epoch
+    with contextlib.ExitStack() as undo:
+        try:
+            connection = undo.enter_context(contextlib.closing(connect_to_write(path, synchronous)))
+            connection.execute("PRAGMA cell_size_check = ON")
+            use_log(connection, path)
+            connection.execute("BEGIN IMMEDIATE")
+            row = (holder.pid, holder.host, holder.since)
+            connection.execute("UPDATE lease SET epoch = epoch + 1, pid = ?, host = ?, since = ?", row)
+            (epoch,) = connection.execute("SELECT epoch FROM lease").fetchone()
+            _forget_halves(connection)
+            connection.execute("COMMIT")
+        except SqliteError as error:
+            raise unusable_file(path, error) from None
+        undo.pop_all()
+        return connection, epoch
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

@@ -117,4 +117,8 @@ class SqliteState:
 def _open(settings: StateOptions, lock: FileLock) -> tuple[sqlite3.Connection, int, sqlite3.Connection]:
     prepare_file(settings.path, create=settings.create, migrate=settings.auto_migrate)
     connection, epoch = open_for_writing(settings.path, lock.holder, synchronous=settings.synchronous)
-    return connection, epoch, open_for_reading(settings.path)
+    try:
+        return connection, epoch, open_for_reading(settings.path)
+    except BaseException:
+        connection.close()
+        raise
