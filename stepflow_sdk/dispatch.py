@@ -81,12 +81,8 @@ class Dispatcher:
         # The way of most requests, and the same as that of `execute` with all that it can do without left out.
         executor = self._service.executor
         execution = _Execution(executor, spec, self._lane, self, connection, request, params)
-        inject = _NOTHING
-        if spec.injected:
-            context = execution.context()
-            inject = {type(context): context}
         try:
-            execution.bound = spec.bind(params.input, _NO_TEXTS, inject)
+            execution.bound = spec.bind(params.input, _NO_TEXTS, execution.inject() if spec.injected else _NOTHING)
         except BaseException as error:  # classes and validators of the input are code of the user
             execution.refused(error)
             return
@@ -189,12 +185,8 @@ class Dispatcher:
             execution = _Execution(service.executor, spec, self._lane, self, connection, request, params)
         else:
             execution = self._watched(connection, request, params, spec)
-        inject = _NOTHING
-        if spec.injected:
-            context = execution.context()
-            inject = {type(context): context}
         try:
-            execution.bound = spec.bind(params.input, path_params, inject)
+            execution.bound = spec.bind(params.input, path_params, execution.inject() if spec.injected else _NOTHING)
         except BaseException as error:  # classes and validators of the input are code of the user
             execution.told(error)
             execution.refused(error)
@@ -268,6 +260,11 @@ class _Execution(Execution, eq=False):
             if self.answered:
                 self.known_context.end()
         return self.known_context
+
+    def inject(self) -> Mapping[type, Any]:
+        """What the function wants beside its input."""
+        context = self.context()
+        return {type(context): context}
 
     def call(self) -> Any:
         if self.answered:

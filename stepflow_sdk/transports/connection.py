@@ -226,7 +226,7 @@ class Connection:
     def reply_output(self, request: Request, output: bytes | Packed) -> None:
         """Answer a request to execute a component with its encoded output; ignored when it is answered already."""
         self.peer.reply_output(request, output)
-        if not (self._reading or self._flush_is_due) or self.peer.out_bytes > HIGH_WATER:
+        if not self._reading and (not self._flush_is_due or self.peer.out_bytes > HIGH_WATER):
             self._flush_soon()
 
     def fail(self, request: Request, error: BaseException) -> None:
