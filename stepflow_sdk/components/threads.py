@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from queue import SimpleQueue
 
 __all__ = ["WorkerThreads"]
 
@@ -39,7 +38,8 @@ class WorkerThreads:
         self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._jobs: deque[Callable[[], None]] = deque()
-        self._calls: SimpleQueue[bool] = SimpleQueue()  # each wakes a thread that sleeps; False ends it
+        self._gates: list[threading.Lock] = []  # each lets on a thread that sleeps; who slept last is woken first
+        self._closed = False
         self._lock = threading.Lock()
         self._threads = 0
         self._awake = 0
@@ -108,8 +108,11 @@ class WorkerThreads:
         if self._watch is not None:
             self._watch.cancel()
         with self._lock:
-            for _ in range(self._threads):
-                self._calls.put(False)
+            self._closed = True
+            self._awake += len(self._gates)
+            for gate in self._gates:
+                gate.release()
+            self._gates.clear()
 
     def _look(self) -> None:
         self._watch = None
@@ -127,20 +130,22 @@ class WorkerThreads:
     def _wake(self, count: int) -> None:
         count = min(count, len(self._jobs), self._most - self._awake)
         for _ in range(count):
-            if self._threads == self._awake:
-                self._threads += 1
+            if self._gates:
+                self._gates.pop().release()
+            else:
                 name = f"stepflow-worker-{next(_numbers)}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
+                self._threads += 1
             self._awake += 1
-            self._calls.put(True)
 
     def _work(self) -> None:
-        while self._calls.get():
-            if self._take_all():
-                return
+        gate = threading.Lock()
+        gate.acquire()
+        while not self._take_all(gate):
+            gate.acquire()
 
-    def _take_all(self) -> bool:
-        """Run job after job until the thread should sleep, or with True end."""
+    def _take_all(self, gate: threading.Lock) -> bool:
+        """Run job after job until the thread should sleep before its gate, or with True end."""
         take = self._jobs.popleft
         while True:
             # Nothing here waits for the lock, which costs as much as a small job: where there are too many threads, or
@@ -151,7 +156,7 @@ class WorkerThreads:
                 job = None
             if job is None:
                 with self._lock:
-                    ends = self._rest()
+                    ends = self._rest(gate)
                 if ends is not None:
                     return ends
                 continue
@@ -163,14 +168,15 @@ class WorkerThreads:
             if epoch != self._epoch:
                 self._come_free()
 
-    def _rest(self) -> bool | None:
+    def _rest(self, gate: threading.Lock) -> bool | None:
         """Let a thread sleep, or with True end, unless there is work for it."""
         self._awake -= 1
         # Those that stood in for others make room when these work again.
         if self._jobs and self._awake < self._most:
             self._awake += 1
             return None
-        if self._threads <= self._limit:
+        if self._threads <= self._limit and not self._closed:
+            self._gates.append(gate)
             return False
         # In the same breath: whoever counts the threads that sleep must not count on one that is about to end.
         self._threads -= 1
