@@ -62,15 +62,22 @@ class WorkerThreads:
         return len(self._jobs)
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Run a job in a thread of the pool, begun in the order of submission; it must not raise. On the loop only."""
+        """Run a job in a thread of the pool, begun in the order of submission; it must not raise. On the loop only.
+
+        Raises:
+            RuntimeError: There is no thread, and the system has none to give.
+        """
         self._jobs.append(job)
         # A thread that goes to sleep, or to wait, says so before it looks at the jobs for the last time: either it sees
         # this one, or it does not count here.
         if self._awake <= self._waiting + self._stuck:
             with self._lock:
                 if self._awake <= self._waiting + self._stuck:
-                    self._wake(1)
-                    return
+                    if self._wake(1):
+                        return
+                    if not self._awake:
+                        self._jobs.pop()
+                        raise RuntimeError("no thread could be started")
         if self._watch is None:
             self._more = 1
             self._begun_before = self._begun
@@ -127,16 +134,21 @@ class WorkerThreads:
         self._begun_before = self._begun
         self._watch = self._loop.call_later(_PATIENCE, self._look)
 
-    def _wake(self, count: int) -> None:
+    def _wake(self, count: int) -> bool:
+        """Wake or start threads, as many as there may be; False when the system has none to give."""
         count = min(count, len(self._jobs), self._most - self._awake)
         for _ in range(count):
             if self._gates:
                 self._gates.pop().release()
             else:
                 name = f"stepflow-worker-{next(_numbers)}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+                try:
+                    threading.Thread(target=self._work, name=name, daemon=True).start()
+                except RuntimeError:
+                    return False  # those that are awake take the jobs one after the other
                 self._threads += 1
             self._awake += 1
+        return True
 
     def _work(self) -> None:
         gate = threading.Lock()

@@ -8,6 +8,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from stepflow_sdk import BlockingContext, StepflowServer
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.runtime import LocalRuntime
@@ -97,6 +99,42 @@ class _Crowd:
         self.left -= 1
         if not self.left:
             self.done.set()
+
+
+async def test_a_thread_that_cannot_be_started_costs_one_call_and_those_after_it_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def first() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        gate.wait()
+
+    def later() -> None:
+        ran.append("later")
+        loop.call_soon_threadsafe(ended.set)
+
+    pool = WorkerThreads(3)
+    loop = asyncio.get_running_loop()
+    ran: list[str] = []
+    begun, gate, ended = asyncio.Event(), threading.Event(), asyncio.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="thread"):
+            pool.submit(lambda: ran.append("refused"))
+    pool.submit(first)
+    async with asyncio.timeout(60):
+        await begun.wait()
+        with monkeypatch.context() as patch:
+            # With one at work, the next one waits for it.
+            patch.setattr(threading.Thread, "start", fail)
+            with pool.waiting():
+                pool.submit(later)
+        gate.set()
+        await ended.wait()
+    assert ran == ["later"]
+    pool.close()
 
 
 async def test_no_job_is_forgotten_however_threads_wait_and_stand_in() -> None:
