@@ -28,6 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 MINE: ContextVar[int] = ContextVar("mine", default=0)
 SECONDS = 30.0
+POLICY = HttpPolicy()
 HEAD = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: */*\r\n"
 
 
@@ -115,11 +116,11 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(app: Any = None) -> AsyncGenerator[Serving, None]:
+async def serving(app: Any = None, policy: HttpPolicy = POLICY) -> AsyncGenerator[Serving, None]:
     state = State()
     server = component_server(state)
     async with server.service() as service, asyncio.timeout(2 * SECONDS):
-        endpoint = server.endpoint(service, HttpPolicy()) if app is None else app
+        endpoint = server.endpoint(service, policy) if app is None else app
         started = asyncio.Event()
         web = make_server(endpoint, HttpPolicy(), started.set, stop_timeout=1)
         with bind("127.0.0.1", 0) as listener:
@@ -257,6 +258,28 @@ async def test_a_client_that_leaves_a_stream_ends_its_component_and_frees_its_pl
             await server.ended.wait()
         late = await server.ask(answer_to(call, "a" * 64), post("/echo", 1, CLOSE))
         assert late.startswith(b"HTTP/1.1 202 Accepted\r\n")
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from(["/echo", "/waits", "/thread", "/calls"]), st.integers(0, 4)))),
+)
+@settings(max_examples=25, deadline=None)
+async def test_however_clients_come_and_go_all_places_are_free_afterwards(clients: list[list[tuple[str, int]]]) -> None:
+    async def come_and_go(server: Serving, visits: list[tuple[str, int]]) -> None:
+        for component, turns in visits:
+            _, writer = await server.connect()
+            writer.write(post(component, 1) * 2)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            writer.transport.abort()
+
+    async with serving(policy=HttpPolicy(max_exchanges=3)) as server:
+        async with asyncio.TaskGroup() as tasks:
+            for visits in clients:
+                tasks.create_task(come_and_go(server, visits))
+        await until(lambda: not server.web.server_state.connections and not server.web.server_state.tasks)
+        answers = await asyncio.gather(*(server.ask(post("/waits", 1), post("/echo", 1, CLOSE)) for _ in range(3)))
+    assert all(answer.count(b"HTTP/1.1 200 OK\r\n") == 2 for answer in answers)
 
 
 @pytest.mark.parametrize("component", ["/gated", "/gated/stream"])
