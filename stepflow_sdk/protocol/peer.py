@@ -95,7 +95,7 @@ class Peer:
 
         Never raises, whatever the bytes are.
         """
-        if self._executes and self._calls and b"method" not in frame[:_START]:
+        if self._executes and self._calls and frame.find(b"method", 0, _START) < 0:
             answer = self._receive_executed(frame)
             if answer is not None:
                 return (answer,)
@@ -118,7 +118,7 @@ class Peer:
             None where ``receive`` has to look.
         """
         # An end that asks nothing is asked, and nearly always for this; to one that asks, answers come as well.
-        if (self._calls and b"method" not in frame[:_START]) or self._in_flight >= self._max_in_flight:
+        if (self._calls and frame.find(b"method", 0, _START) < 0) or self._in_flight >= self._max_in_flight:
             return None
         try:
             if self._is_text and not frame.isascii():
