@@ -58,9 +58,10 @@ class Reader:
         return self._read_exactly(raw)
 
     def _read_packed(self, packed: Packed) -> Any:
-        if self._decoders is not None:
+        decoders, self._decoders = self._decoders, None
+        if decoders is not None:
             # For a runtime that speaks it, when that has come.
-            self._unpack, self._decoders = self._decoders.unpack(), None
+            self._unpack = decoders.unpack()
         if self._unpack is not None:
             try:
                 return self._unpack(packed.data)
@@ -111,7 +112,10 @@ class Decoders:
         """Make the one from MessagePack; None when that would not agree with JSON."""
         from .packing import make_unpacker
 
-        return make_unpacker(self._kind, self._type)
+        try:
+            return make_unpacker(self._kind, self._type)
+        except Exception:  # a type beyond msgspec, in this encoding alone
+            return None
 
 
 def fast_decoder(kind: Kind, make_type: Callable[[], Any]) -> Decoders | None:
