@@ -72,6 +72,8 @@ def _any_writer(exactly: Write, outer: type | None = None) -> Write:
             encoded = _encode(output)
             # A Raw is copied as it is, and integers beyond 64 bits, which MessagePack has not, are written.
             _check_syntax(encoded)
+            if not encoded.isascii():
+                encoded.decode()
             packed = _pack(output)
         except Exception:
             return exactly(output)

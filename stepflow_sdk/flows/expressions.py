@@ -317,17 +317,21 @@ def referenced_steps(expression: Expression) -> frozenset[str]:
 def sure_needs(expression: Expression) -> tuple[frozenset[str], list[Expression]] | None:
     """The ids of the steps that an expression needs whatever their results are; None where values decide on them.
 
-    The second part of the result are the nodes that refer to something else than steps: as long as none of them fails,
-    the expression needs all of those steps and needs them at once. It is empty when there are no steps.
+    The second part of the result may fail though no step is looked at: as long as nothing of it does, the expression
+    needs all of those steps and needs them at once.
     """
     nodes = [node for _, node in walk(expression)]
     steps = frozenset(node.step for node in nodes if isinstance(node, StepReference))
+    fallible = [node for node in nodes if not isinstance(node, _NEVER_FAIL) and not _is_whole_input(node)]
     if not steps:
-        return steps, []
-    plain: list[Expression] = []
-    for node in nodes:
-        if isinstance(node, InputReference) or (isinstance(node, VariableReference) and node.default is None):
-            plain.append(node)
-        elif not isinstance(node, (StepReference, ArrayExpression, ObjectExpression, Constant)):
-            return None
-    return steps, plain
+        return steps, [expression] if fallible else []
+    plain = all(isinstance(node, (InputReference, VariableReference)) and not any(node.children()) for node in fallible)
+    return (steps, fallible) if plain else None
+
+
+# Of themselves: what is in them may.
+_NEVER_FAIL = (StepReference, ArrayExpression, ObjectExpression, Constant)
+
+
+def _is_whole_input(node: Expression) -> bool:
+    return isinstance(node, InputReference) and not node.path

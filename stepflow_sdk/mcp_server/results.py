@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from mcp.types import CallToolResult, TextContent
 
-from stepflow_sdk.errors import InvalidInput, WireError
+from stepflow_sdk.errors import InternalError, InvalidInput, WireError
 from stepflow_sdk.mcp_server.tools import ComponentTool
 from stepflow_sdk.protocol.messages import ComponentExecuteResult
 from stepflow_sdk.protocol.values import decode_value
@@ -34,7 +34,10 @@ def success(tool: ComponentTool, answer: ComponentExecuteResult) -> CallToolResu
     if answer.skipped is not None:
         reason = answer.skipped if isinstance(answer.skipped, str) else "the step was skipped"
         return CallToolResult(content=_texts(f"skipped: {reason}"), structured_content={"skipped": reason})
-    output = decode_value(answer.output)
+    try:
+        output = decode_value(answer.output)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InternalError(f"the output of {tool.name} cannot be read: {error}") from None
     # Text is for people and language models, who want no quotes around it.
     text = output if isinstance(output, str) else _encode(output).decode()
     structured = {"result": output} if tool.wraps_output else output

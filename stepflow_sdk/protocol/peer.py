@@ -256,7 +256,7 @@ class Peer:
             ResourceUnavailable: The conversation is over.
             InvalidParams: The params cannot be encoded.
         """
-        call = self.expect(method)
+        call = self.await_answer(method)
         try:
             frame = self._encode(self._codec.call(call.id, method.name, params))
         except Exception as error:
@@ -269,7 +269,7 @@ class Peer:
 
     # ---- what goes by another way, between two ends in one process --------------------------------------------
 
-    def expect(self, method: Method) -> Call:
+    def await_answer(self, method: Method) -> Call:
         """Know of a request of ours that nothing is sent for here; its answer comes out of `receive` or `take_answer`.
 
         Raises:
@@ -294,8 +294,8 @@ class Peer:
         return Request(id, params)
 
     def mark_answered(self, request: Request) -> bool:
-        """Know that a request is answered by another way; False as for `reply`, and when it must not be."""
-        if request.answered or request.batch is not None or self._closed:
+        """Know that a request is answered by another way; False when it is answered already, or cannot be any more."""
+        if request.answered or self._closed:
             return False
         request.answered = True
         self._in_flight -= 1

@@ -7,7 +7,7 @@ from stepflow_sdk.errors import InvalidValue
 from stepflow_sdk.flows.paths import show_path
 from stepflow_sdk.flows.values import describe, plain
 
-__all__ = ["given_inputs", "given_json", "given_object"]
+__all__ = ["given_inputs", "given_json", "given_object", "given_text"]
 
 
 def given_json(value: object, name: str) -> Any:
@@ -33,6 +33,14 @@ def given_object(value: object, name: str) -> dict[str, Any]:
     if isinstance(given, dict):
         return cast("dict[str, Any]", given)
     raise InvalidValue(f"{name}: an object is wanted, not {describe(given)}", data={"field": name, "path": "$"})
+
+
+def given_text(value: object, name: str) -> str:
+    """A text; see `given_json`."""
+    given = given_json(value, name)
+    if isinstance(given, str):
+        return given
+    raise InvalidValue(f"{name}: a text is wanted, not {describe(given)}", data={"field": name, "path": "$"})
 
 
 def given_inputs(inputs: Iterable[object]) -> Iterator[Any]:

@@ -27,9 +27,9 @@ class Plan:
 
     @property
     def first(self) -> FirstNeeds | None:
-        """What every item waits for when it begins; None where that depends on its input."""
+        """What every item waits for when it begins; None where values decide on that."""
         if self._first == "unknown":
-            self._first = first_needs(self.flow, self.expressions, self.must_execute)
+            self._first = first_needs(self.index, self.expressions, self.must_execute)
         return self._first
 
     def item(self, index: int, input: Any, variables: Mapping[str, Any]) -> "Item":
@@ -153,7 +153,8 @@ class Item:
         """Have a consumer wait for steps; returns those of them that nobody has asked for before."""
         self._missing[consumer] = len(steps)
         new: list[int] = []
-        for step_id in steps:
+        # In the order of the flow, for that of a set is another one in each process.
+        for step_id in steps if len(steps) == 1 else sorted(steps, key=self._plan.index.__getitem__):
             waiting = self._waiting.get(step_id)
             if waiting is None:
                 self._waiting[step_id] = [consumer]

@@ -26,7 +26,7 @@ from stepflow_sdk.runtime.config_loader import load_config
 from stepflow_sdk.runtime.engine import DEFAULT_MAX_CONCURRENCY, Engine, RunOptions
 from stepflow_sdk.runtime.events import Observer, all_observers
 from stepflow_sdk.runtime.flow_checks import check_routes, check_types
-from stepflow_sdk.runtime.given import given_inputs, given_json, given_object
+from stepflow_sdk.runtime.given import given_inputs, given_json, given_object, given_text
 from stepflow_sdk.runtime.listing import list_components
 from stepflow_sdk.runtime.ordering import InOrder
 from stepflow_sdk.runtime.plugins.plugin import Host
@@ -211,17 +211,17 @@ class LocalRuntime:
             run_id: What the component is told; by default a new id.
 
         Raises:
-            InvalidValue: The input is not JSON.
+            InvalidValue: The input is not JSON, or one of the others is not text.
             ComponentNotFound: There is no such component.
             WireError: The component failed: the class is that of the error's code.
             SkipStep: The component asks that its step be skipped.
             ServerLost: Its server could not be started, or went away.
         """
         self._require_running()
+        component = given_text(component, "component")
         path = component if component.startswith("/") else f"/{component}"
-        return await self._caller.call(
-            path, given_json(input, "input"), ObservabilityContext(run_id=run_id or str(uuid.uuid4()))
-        )
+        ids = ObservabilityContext(run_id=given_text(run_id or str(uuid.uuid4()), "run_id"))
+        return await self._caller.call(path, given_json(input, "input"), ids)
 
     async def run(
         self,

@@ -19,7 +19,7 @@ def apply_overrides(flow: Flow, overrides: Mapping[str, Any] | None) -> Flow:
             patch is an RFC 7396 merge patch on the step's JSON: null removes a key, expressions work.
 
     Raises:
-        InvalidValue: The overrides have not that form, or name a step that the flow does not have.
+        InvalidValue: The overrides have not that form, name a step that the flow does not have, or give one another id.
         InvalidFlow: A step is none any more after its patch.
     """
     patches = _patches(flow, overrides)
@@ -75,6 +75,8 @@ def _check(place: str, step_id: str, override: Any, ids: set[str]) -> None:
         raise _refused(f"{place}.$type", f"the only kind of patch is 'merge_patch', not {describe(kind)}")
     if not is_object(override["value"]):
         raise _refused(f"{place}.value", f"the patch of a step is an object, not {describe(override['value'])}")
+    if override["value"].get("id", step_id) != step_id:
+        raise _refused(f"{place}.value.id", "a step keeps its id, by which others refer to it")
 
 
 def _is_override(value: Any) -> bool:

@@ -96,16 +96,21 @@ class Scheduler:
 
     async def run(self) -> None:
         """Run every item to its end; cancelling this cancels the calls of the components."""
-        first = self._next()
-        if first is not None or not self._is_quiet:
-            try:
+        try:
+            first = self._next()
+            if first is not None or not self._is_quiet:
                 async with anyio.create_task_group() as tasks:
                     await self._run(tasks, first)
-            except ExceptionGroup as group:
-                # The inputs or the store failed. Several workers may have met it, which says nothing to anybody.
-                raise _first(group) from None
-            if self._broken is not None:
-                raise self._broken
+        except ExceptionGroup as group:
+            # The inputs or the store failed. Several workers may have met it, which says nothing to anybody.
+            raise _first(group) from None
+        finally:
+            for step in self._ongoing:
+                begun, step.begun = step.begun, None
+                if begun is not None:
+                    begun.abandon()
+        if self._broken is not None:
+            raise self._broken
         self._progress.give_up()
         if self._progress.untold:
             await self._progress.sync()
@@ -121,9 +126,6 @@ class Scheduler:
                 await self._over
         finally:
             self._tasks = None
-            for step in self._ongoing:
-                if step.begun is not None:
-                    step.begun.abandon()
 
     @property
     def _is_quiet(self) -> bool:
@@ -266,6 +268,7 @@ class Scheduler:
         await self._job.inputs.wait()
 
     async def _call(self, step: _Step) -> None:
+        begun, step.begun = step.begun, None  # it holds the step
         outcome, failure, attempt = await self._caller.run(
             step.step,
             step.input,
@@ -273,7 +276,7 @@ class Scheduler:
             item=step.item.index,
             observer=self._observe,
             start=step.start,
-            begun=step.begun,
+            begun=begun,
         )
         if failure is not None:
             outcome = step.item.recover(step.index, outcome, failure)

@@ -281,6 +281,8 @@ class Connection:
         except BaseException:
             self.abandon(call)
             raise
+        finally:
+            del waiter  # an exception in it has a traceback that leads here
 
     def begin(
         self,

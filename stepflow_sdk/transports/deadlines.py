@@ -53,8 +53,9 @@ class Deadlines(Generic[T]):
         self._timer = None
         now = self._loop.time()
         for what in [what for what, when in self._due.items() if when <= now]:
-            del self._due[what]
-            self._expire(what)
+            # Whoever is told of one may drop others.
+            if self._due.pop(what, None) is not None:
+                self._expire(what)
         if self._due and self._timer is None:
             self._look_at(max(min(self._due.values()), now + _APART))
 

@@ -109,7 +109,8 @@ class LineProcess(Child):
         super().connection_made(transport)
         process = cast("asyncio.SubprocessTransport", transport)
         self._stdin = cast("asyncio.WriteTransport", process.get_pipe_transport(0))
-        self._stdin.set_write_buffer_limits(high=_HIGH_WATER)
+        if not self._stdin.is_closing():  # uvloop refuses what has ended already
+            self._stdin.set_write_buffer_limits(high=_HIGH_WATER)
         stdout = cast("asyncio.Transport", process.get_pipe_transport(1))
         stdout.set_protocol(_Straight(self, cast("asyncio.Protocol", stdout.get_protocol())))
         # A pipe holds no more than this. For every read asyncio asks for four times as much, which memory allocators

@@ -28,7 +28,7 @@ def connect(first: Handler, second: Handler, *, max_in_flight: int = 10_000) -> 
     """Return two connections that talk to each other, the first served by ``first``.
 
     Closing either closes both. Frames are delivered in order and at once: what the other end can answer at once is
-    answered when the call that sent it returns.
+    answered when the call that sent it returns. What goes without an envelope waits for no frame before it.
     """
     one_way, other_way = _Pipe(), _Pipe()
     left, right = _End(first, one_way, max_in_flight), _End(second, other_way, max_in_flight)
@@ -58,7 +58,7 @@ class _End(Connection):
             input = Raw(encode(params.input))
         except Exception as error:
             raise InvalidParams(f"{method.name}: the params cannot be encoded: {error}") from error
-        call = self.peer.expect(method)
+        call = self.peer.await_answer(method)
         call.waiter = on_answer
         if timeout is not None:
             self.limit(call, params.component, timeout)

@@ -142,6 +142,7 @@ def test_without_annotation_everything_that_has_a_json_form_is_encoded(output: A
         (Any, [Decimal("NaN")], ["$[0]"]),
         (Any, [Ellipsis, 1, {1, 2}, Exception("x")], ["$[0]", "$[3]"]),
         (Any, [msgspec.Raw(b"{")], ["$[0]"]),
+        (Any, [msgspec.Raw(b'"\xff"')], ["$[0]"]),
     ],
 )
 def test_a_wrong_output_fails_and_names_its_paths(returns: Any, output: Any, paths: list[str]) -> None:

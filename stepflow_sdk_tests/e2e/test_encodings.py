@@ -203,7 +203,7 @@ CALLS: list[tuple[str, Any]] = [
     ("/large", [1]),
     ("/nothing/here", {}),
     *[("/fail", {"how": how}) for how in ("value", "own", "exit", "unprintable", "secret", "group")],
-    *[("/output", {"how": how}) for how in ("nan", "object", "int", "key")],
+    *[("/output", {"how": how}) for how in ("nan", "object", "int", "key", "raw")],
     ("/skip", {"reason": "not now"}),
     ("/skip", {}),
     ("/slow", {}),

@@ -198,7 +198,7 @@ def test_a_component_chooses_its_message_and_data() -> None:
         assert (odd["message"], odd["data"]) == ("with odd data", {"omitted": "data of type object is not JSON"})
 
 
-@pytest.mark.parametrize("how", ["nan", "cycle", "deep", "object", "int", "key"])
+@pytest.mark.parametrize("how", ["nan", "cycle", "deep", "object", "int", "key", "raw"])
 def test_an_output_that_is_not_json_is_a_failed_execution(how: str) -> None:
     with serving("careless") as wire:
         error = result_of(wire, "/output", {"how": how})["error"]

@@ -172,7 +172,7 @@ async def test_whatever_a_component_raises_is_the_failure_of_its_call_alone(care
 
 
 async def test_an_output_that_is_not_json_is_a_failure(careless: ClientSession) -> None:
-    for how in ("nan", "cycle", "deep", "object", "key"):
+    for how in ("nan", "cycle", "deep", "object", "key", "raw"):
         assert error_of(await call(careless, "output", how=how))["code"] == -32004
 
 

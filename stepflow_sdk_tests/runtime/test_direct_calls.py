@@ -2,15 +2,17 @@
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
 from stepflow_sdk import ComponentError, SkipStep, StepflowServer
-from stepflow_sdk.protocol import FlowResult, FlowResultFailed
+from stepflow_sdk.flows import parse_flow
+from stepflow_sdk.protocol import Call, FlowResult, FlowResultFailed
 from stepflow_sdk.runtime import Backoff, LocalRuntime, MemoryRunStore, RetryPolicy, RunEvent, StepEnded, StepStarted
 
 _AT_ONCE = RetryPolicy(backoff=Backoff.constant(0.0))
@@ -25,8 +27,8 @@ def _chain(component: str, length: int) -> dict[str, Any]:
     return {"steps": steps, "output": {"$step": f"s{length - 1}"}}
 
 
-def _wide(component: str, width: int) -> dict[str, Any]:
-    steps = [{"id": f"s{n}", "component": component, "input": {"$input": "$"}} for n in range(width)]
+def _wide(component: str, width: int, **more: Any) -> dict[str, Any]:
+    steps = [{"id": f"s{n}", "component": component, "input": {"$input": "$"}, **more} for n in range(width)]
     return {"steps": steps, "output": [{"$step": step["id"]} for step in steps]}
 
 
@@ -225,20 +227,60 @@ async def test_steps_leave_nothing_to_the_garbage_collector() -> None:
         await asyncio.sleep(0)
         return data
 
+    async def skip(data: Any) -> Any:
+        raise SkipStep("no need")
+
+    async def fail(data: Any) -> Any:
+        raise ComponentError("no", retryable=True)
+
+    async def hang(data: Any) -> Any:
+        await asyncio.sleep(3600)
+
+    default = {"action": "useDefault", "defaultValue": 1}
+    flows = [shape(f"/{name}", 20) for shape in (_chain, _wide) for name in ("echo", "later", "skip")]
+    flows += [_wide("/fail", 20, onError=handling) for handling in (default, {"action": "retry"})]
     gc.disable()
     try:
-        async with LocalRuntime(_server(echo=echo, later=later)) as runtime:
-            for flow in (_chain("/echo", 20), _wide("/echo", 20), _chain("/later", 20), _wide("/later", 20)):
-                await runtime.run(flow, {"a": [1]})
+        server = _server(echo=echo, later=later, skip=skip, fail=fail, hang=hang)
+        async with LocalRuntime(server, retry=_AT_ONCE) as runtime:
+
+            async def cancelled() -> None:
+                with anyio.move_on_after(0.05):
+                    await runtime.run(_wide("/hang", 20), 1, max_concurrency=20)
+
+            runs: list[Callable[[], Awaitable[Any]]] = [
+                partial(runtime.run, parse_flow(flow), {"a": [1]}) for flow in flows
+            ]
+            for run in [*runs, cancelled]:
+                await run()
                 gc.collect()
                 gc.set_debug(gc.DEBUG_SAVEALL)
-                await runtime.run(flow, {"a": [1]})
+                await run()
                 gc.collect()
                 gc.set_debug(0)
                 # What is left of a run is no concern: there are many steps for each.
                 left = [thing for thing in gc.garbage if type(thing).__module__.startswith("stepflow_sdk")]
                 gc.garbage.clear()
-                assert len(left) < 10
+                assert len(left) < 10, run
     finally:
         gc.set_debug(0)
         gc.enable()
+
+
+async def test_calls_that_were_under_way_when_the_first_inputs_failed_are_given_up() -> None:
+    async def hang(data: Any) -> Any:
+        await asyncio.sleep(3600)
+
+    def inputs() -> Any:
+        yield from range(2)
+        raise LookupError("no more of them")
+
+    server = _server(hang=hang)
+    async with LocalRuntime(server) as runtime:
+        await runtime.list_components()
+        gc.collect()
+        with pytest.raises(LookupError, match="no more of them"):
+            await runtime.run_stream(_wide("/hang", 3), inputs(), lambda _: None)
+        gc.collect()
+        waited_for = [thing for thing in gc.get_objects() if type(thing) is Call]
+        assert waited_for == []

@@ -53,6 +53,14 @@ async def test_a_step_that_nobody_needs_does_not_run() -> None:
     assert calls == ["a"]
 
 
+@pytest.mark.parametrize("more", [[], [{"$coalesce": [1]}]], ids=["all known", "values decide"])
+async def test_what_only_a_failed_output_would_need_is_not_called(more: list[Any]) -> None:
+    steps = [step("check", {"$input": "$.missing"}, mustExecute=True), step("charge")]
+    outcome, calls = await run(steps, [ref("check"), ref("charge"), *more], {})
+    assert isinstance(outcome, FlowResultFailed)
+    assert calls == []
+
+
 async def test_an_empty_flow_gives_null() -> None:
     outcome, calls = await run([], None)
     assert outcome == FlowResultSuccess(None)
@@ -261,6 +269,7 @@ async def test_overrides_change_steps_for_one_run_in_both_shapes() -> None:
         ({"s": {"component": "/x"}}, '"value": patch'),
         ({"s": {"$type": "json_patch", "value": []}}, "merge_patch"),
         ({"s": {"value": []}}, "is an object, not an array"),
+        ({"s": {"value": {"id": "step-1"}}}, r"\$\.s\.value\.id: a step keeps its id"),
     ],
 )
 async def test_wrong_overrides_are_refused_before_the_run(overrides: Mapping[str, Any], said: str) -> None:

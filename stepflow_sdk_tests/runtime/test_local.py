@@ -56,6 +56,15 @@ async def test_a_component_that_is_not_there_is_named_with_the_nearest(runtime: 
         await runtime.execute("/ad", {})
 
 
+@pytest.mark.parametrize(("name", "value"), [("run_id", 5), ("run_id", "\ud800"), ("component", "/echo/\ud800")])
+async def test_a_component_and_an_id_that_are_no_text_are_refused_by_name(
+    runtime: LocalRuntime, name: str, value: Any
+) -> None:
+    given = {"component": "/echo", "input": {"value": 1}, name: value}
+    with pytest.raises(InvalidValue, match=f"^{name}: "):
+        await runtime.execute(**given)
+
+
 async def test_a_skipped_execution_raises_the_skip(runtime: LocalRuntime) -> None:
     with pytest.raises(SkipStep, match="not today"):
         await runtime.execute("/skip", {"reason": "not today"})

@@ -60,3 +60,21 @@ async def test_nothing_expires_once_it_is_closed() -> None:
     Deadlines(later.expire).add(1, 0)
     await asyncio.wait_for(later.all_expired.wait(), 60)
     assert waits.expired == []
+
+
+async def test_whoever_is_told_of_one_end_may_drop_others_that_are_due() -> None:
+    told: list[str] = []
+    all_told = asyncio.Event()
+
+    def expire(what: str) -> None:
+        told.append(what)
+        deadlines.drop("second")
+        if what == "last":
+            all_told.set()
+
+    deadlines = Deadlines(expire)
+    for what in ("first", "second", "third"):
+        deadlines.add(what, 0.0)
+    deadlines.add("last", 0.02)
+    await asyncio.wait_for(all_told.wait(), 60)
+    assert told == ["first", "third", "last"]

@@ -281,7 +281,7 @@ class RemotePlugin:
             self._services.discard(service)
             # The next life may have begun while this one took its time to end.
             if self._link is service.link:
-                self._link = None
+                self._link = self._calls = None
         if service.link is None:
             raise ServerLost(f"plugin {self.name!r} was stopped while it started")
 

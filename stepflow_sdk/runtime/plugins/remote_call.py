@@ -69,7 +69,10 @@ class RemoteCall(msgspec.Struct, eq=False):
         """See `OngoingCall.outcome`."""
         error, self.error = self.error, None
         if error is not None:
-            raise await self.calls.explain(error, self.calls.link) from None
+            try:
+                raise await self.calls.explain(error, self.calls.link) from None
+            finally:
+                error = None  # its traceback leads here
         if self.result is None:
             raise InternalError(f"the call of {self.component} has not ended")
         return output_of(self.result, self.component)

@@ -8,6 +8,8 @@ import threading
 import time
 from typing import Any
 
+import msgspec
+
 from stepflow_sdk import BlockingContext, ComponentError, SkipStep, StepflowContext, StepflowServer
 from stepflow_sdk.transports.http import HttpPolicy
 
@@ -102,9 +104,16 @@ def output(how: str) -> Any:
     deep: Any = None
     for _ in range(100_000):
         deep = [deep]
-    return {"nan": float("nan"), "cycle": cycle, "deep": deep, "object": object(), "int": 2**70, "key": {1: object()}}[
-        how
-    ]
+    outputs = {
+        "nan": float("nan"),
+        "cycle": cycle,
+        "deep": deep,
+        "object": object(),
+        "int": 2**70,
+        "key": {1: object()},
+        "raw": msgspec.Raw(b'"\xff"'),
+    }
+    return outputs[how]
 
 
 @server.component
