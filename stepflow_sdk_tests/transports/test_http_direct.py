@@ -14,6 +14,7 @@ import pytest
 import uvicorn.protocols.http.httptools_impl as of_uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from stepflow_sdk import StepflowContext, StepflowServer
 from stepflow_sdk.transports.http.direct import directly
@@ -27,6 +28,17 @@ pytestmark = pytest.mark.skipif(
 )
 
 MINE: ContextVar[int] = ContextVar("mine", default=0)
+
+
+class Marking(Struct):
+    """An input that leaves a mark among the variables of where it is made."""
+
+    value: Any
+
+    def __post_init__(self) -> None:
+        MINE.set(MINE.get() + 1)
+
+
 SECONDS = 30.0
 POLICY = HttpPolicy()
 HEAD = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: */*\r\n"
@@ -54,6 +66,10 @@ def component_server(state: "State") -> StepflowServer:
         MINE.set(1)
         await asyncio.sleep(0)
         return before
+
+    @server.component("marks/input")
+    async def marks_input(input: Marking) -> int:
+        return MINE.get()
 
     @server.component
     async def calls(value: Any, ctx: StepflowContext) -> list[str]:
@@ -235,7 +251,9 @@ async def test_calls_made_at_once_leave_in_one_event_chunk_and_their_answers_fin
         accepted = await server.ask(
             answer_to(calls[1], "b" * 64), answer_to(calls[0], "a" * 64), post("/echo", 1, CLOSE)
         )
-        assert accepted.count(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n") == 2
+        assert (
+            accepted.count(b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 0\r\n\r\n") == 2
+        )
         async with asyncio.timeout(SECONDS):
             last = await reader.readuntil(b"0\r\n\r\n")
         assert json.loads(last.partition(b"data: ")[2].partition(b"\n\n")[0])["result"] == {
@@ -412,6 +430,64 @@ async def test_an_exit_in_a_turn_does_not_cost_the_others_theirs() -> None:
         turn._call_all()
     assert done == ["failed"]
     await until(lambda: "next" in done)
+
+
+async def test_a_turn_whose_callback_was_lost_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    loop = asyncio.get_running_loop()
+    turn = NextTurn()
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "call_soon", lambda *_, **__: None)
+        turn.add(lambda: done.append("first"), lambda: None)
+    turn.add(lambda: done.append("second"), lambda: None)
+    with monkeypatch.context() as patched:
+        now = loop.time()
+        patched.setattr(loop, "time", lambda: now + 60)
+        turn.add(lambda: done.append("third"), lambda: None)
+    await until(lambda: "third" in done)
+    assert done == ["first", "second", "third"]
+
+
+async def test_what_an_input_sets_among_the_variables_nobody_else_sees() -> None:
+    async with serving() as server:
+        for _ in range(2):
+            for close in ([], [CLOSE]):  # without closing it is asked for on the short way
+                reader, writer = await server.connect()
+                writer.write(post("/marks/input", {"value": 1}, *close))
+                async with asyncio.timeout(SECONDS):
+                    answer = await reader.readuntil(b"}}")
+                writer.close()
+                assert answer.endswith(b'"output":1}}')
+
+
+async def test_clients_that_go_away_leave_nothing_for_the_garbage_collector() -> None:
+    async with serving() as server:
+
+        async def come_and_go() -> None:
+            server.ended.clear()
+            reader, writer = await server.connect()
+            writer.write(post("/hangs", 1))
+            async with asyncio.timeout(SECONDS):
+                await reader.readuntil(b"blobs/put")
+                writer.close()
+                await server.ended.wait()
+                await writer.wait_closed()
+            await until(lambda: not server.web.server_state.connections)
+
+        await come_and_go()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await come_and_go()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = {type(thing).__name__ for thing in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert not left & {"Directly", "RequestResponseCycle", "FlowControl", "WholeAnswers", "Exchange", "Connection"}
 
 
 async def test_requests_that_wait_leave_nothing_for_the_garbage_collector() -> None:

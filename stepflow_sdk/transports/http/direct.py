@@ -6,6 +6,7 @@ written as bytes. Everything else goes the way of ASGI.
 """
 
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from stepflow_sdk.transports.http.next_turn import NextTurn
 __all__ = ["Direct", "Waiting", "Wire", "directly"]
 
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n"
-_ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n%b\r\n"
+_ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 0\r\n%b\r\n"
 _STREAM = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\nstepflow-instance-id: %b\r\n"
     b"transfer-encoding: chunked\r\n%b\r\n"
@@ -70,6 +71,8 @@ class Wire:
         self._cycle = cycle
         self._turn = turn
         self.is_stream = False
+        # It leads back to the connection, which leads here.
+        cycle.on_response = _nothing
 
     def begin(self, taken: bytes | Waiting) -> None:
         """Answer, or wait for the answer."""
@@ -122,9 +125,7 @@ class Wire:
         cycle.response_complete = True
         if not cycle.keep_alive:
             protocol.transport.close()
-        cycle.on_response()
-        # It leads back to the connection, which leads here.
-        cycle.on_response = _nothing
+        protocol.on_response_complete()
 
 
 def directly(base: Any, app: Any) -> Any:
@@ -146,7 +147,8 @@ def directly(base: Any, app: Any) -> Any:
             turn.add(partial(self._begin, cycle, app), self.fail)
 
         def connection_made(self, transport: Any) -> None:
-            self._close = transport.close
+            # Past the transport that `base` gives itself, which looks at all that is written.
+            self._close, self.write_now = transport.close, transport.write
             base.connection_made(self, transport)
 
         def eof_received(self) -> bool:
@@ -165,7 +167,8 @@ def directly(base: Any, app: Any) -> Any:
             taken: bytes | Waiting | None = None
             if _is_simple(cycle) and not self.flow.write_paused:
                 try:
-                    taken = endpoint.take(cycle.scope, bytes(cycle.body))
+                    # Classes of inputs are made there, which are code of the user.
+                    taken = copy_context().run(endpoint.take, cycle.scope, bytes(cycle.body))
                 except Exception as error:
                     # uvicorn knows what to do with an application that fails.
                     app = partial(_raise, error)

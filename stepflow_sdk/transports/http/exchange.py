@@ -50,7 +50,7 @@ class Exchange:
         self._on_end = on_end
         self._wire: Wire | None = None
         self._writes_soon = False
-        # What becomes ready in one turn of the loop leaves together because `answer` goes on in the next one.
+        # What becomes ready in one turn of the loop leaves together because it is written in the next one.
         self.connection = Connection(
             handler,
             self._take,
@@ -65,7 +65,7 @@ class Exchange:
         self.took = False
         """Whether `answer_at_once` has taken a request."""
         self.is_clean = False
-        """Whether `answer` has left nothing here, so that the exchange can serve another request."""
+        """Whether an answer has left nothing here, so that the exchange can serve another request."""
 
     def is_answered_with_nothing(self) -> bool:
         """Whether what was received wants no answer: a notification."""

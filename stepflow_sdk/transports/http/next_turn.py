@@ -9,6 +9,9 @@ __all__ = ["NextTurn"]
 
 Callback = Callable[[], None]
 
+_LOST_AFTER = 1.0
+"""Seconds; no turn of the loop is meant to take as long."""
+
 
 class NextTurn:
     """Calls in the next turn of the event loop what is added in this one, in order.
@@ -20,17 +23,21 @@ class NextTurn:
     def __init__(self) -> None:
         self._due: deque[tuple[Callback, Callback]] = deque()
         self._is_scheduled = False
+        self._overdue = 0.0
         self._variables = copy_context()
 
     def add(self, callback: Callback, failed: Callback) -> None:
         """Have something called once, and ``failed`` if that raises, which the event loop then reports."""
         self._due.append((callback, failed))
-        if not self._is_scheduled:
+        # A handler of a signal that raises between two callbacks of the loop takes the second one with it.
+        if not self._is_scheduled or self._loop.time() > self._overdue:
             self._schedule()
 
     def _schedule(self) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        self._overdue = loop.time() + _LOST_AFTER
         self._is_scheduled = True
-        asyncio.get_running_loop().call_soon(self._call_all, context=self._variables)
+        loop.call_soon(self._call_all, context=self._variables)
 
     def _call_all(self) -> None:
         self._is_scheduled = False

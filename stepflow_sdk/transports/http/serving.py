@@ -129,7 +129,6 @@ def _with_head_limits(base: Any, seconds: float) -> Any:
 
         def connection_made(self, transport: Any) -> None:
             self._answers = WholeAnswers(transport, self)
-            self.write_now = self._answers.write_now
             base.connection_made(self, self._answers)
             self._watch_head(0)
 

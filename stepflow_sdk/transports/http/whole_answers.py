@@ -21,14 +21,11 @@ class WholeAnswers:
     Args:
         transport: What writes.
         protocol: Whose ``cycle`` is the answer under way. Without one of the form that is known here nothing waits.
-
-    Attributes:
-        write_now: Writes what needs no look at it; not while a head waits.
     """
 
     def __init__(self, transport: Any, protocol: Any) -> None:
         self._transport = transport
-        self.write_now: Callable[[bytes], None] = transport.write
+        self._write = transport.write
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
         self._head: bytes | None = None
@@ -46,13 +43,13 @@ class WholeAnswers:
         if head is not None:
             self._head = None
             if len(data) > _SMALL:
-                self.write_now(head)
+                self._write(head)
             else:
                 data = head + data
         elif self._has_more():
             self._head = data
             return
-        self.write_now(data)
+        self._write(data)
 
     def pause_reading(self) -> None:
         """Read nothing for a while; then the end of the connection has to be looked for."""
@@ -91,7 +88,7 @@ class WholeAnswers:
 
     def _flush(self) -> None:
         if self._head is not None:
-            self.write_now(self._head)
+            self._write(self._head)
             self._head = None
 
 
