@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import copy_context
-from time import monotonic
 from typing import Any
 
 from stepflow_sdk.components.begun import EagerTasks
@@ -22,10 +21,6 @@ __all__ = ["Executor"]
 
 _MANY_STALE = 1000
 """How many cancelled calls may wait for a thread or a turn before they are looked for."""
-
-
-_LOST_AFTER = 1.0
-"""Seconds; no turn of the loop is meant to take as long."""
 
 
 class _Gate:
@@ -58,7 +53,6 @@ class Executor:
         self._running: set[Execution] = set()
         self._made: deque[tuple[Execution, bytes | Packed, BaseException | None]] = deque()
         self._look_is_due = False
-        self._look_by = 0.0
         self._idle = asyncio.Event()
         self._stale = 0
         self.is_copy = False
@@ -185,6 +179,9 @@ class Executor:
             if spec.timeout is not None and execution.timer is None:
                 execution.timer = self._loop.call_later(spec.timeout, self._expire, execution)
             self._submit(execution.work)
+            # A handler of a signal that raises between two callbacks of the loop takes the second one with it.
+            if self._made:
+                self._look()
         elif spec.is_async:
             began = 0.0 if spec.timeout is None else self._loop.time()
             # Who asks for a context calls the runtime.
@@ -221,31 +218,22 @@ class Executor:
     def made(self, execution: Execution, output: bytes | Packed, error: BaseException | None) -> None:
         """Take the outcome of a call in a thread; called there."""
         self._made.append((execution, output, error))
-        # What other threads make until the loop looks needs no second call, but for one that was lost: a handler of a
-        # signal that raises between two callbacks of the loop takes the second one with it.
-        if not self._look_is_due or monotonic() > self._look_by:
-            self._look_soon()
-
-    def _look_soon(self) -> None:
-        self._look_by = monotonic() + _LOST_AFTER
-        self._look_is_due = True
-        self._tell(self._look)
+        # What other threads make until the loop looks needs no second call.
+        if not self._look_is_due:
+            self._look_is_due = True
+            self._tell(self._look)
 
     def _look(self) -> None:
         self._look_is_due = False
         made = self._made
-        try:
-            while made:
-                execution, output, error = made.popleft()
-                self.finish(execution, output, error)
-                lane = execution.lane
-                if len(output) > SMALL:
-                    lane.count(-len(output))
-                if lane.parked:
-                    self._unpark(lane)
-        finally:
-            if made:
-                self._look_soon()
+        while made:
+            execution, output, error = made.popleft()
+            self.finish(execution, output, error)
+            lane = execution.lane
+            if len(output) > SMALL:
+                lane.count(-len(output))
+            if lane.parked:
+                self._unpark(lane)
 
     def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is gone: the process is about to end
