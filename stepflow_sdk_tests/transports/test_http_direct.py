@@ -5,8 +5,8 @@ import contextlib
 import gc
 import json
 import re
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -460,6 +460,23 @@ async def test_what_an_input_sets_among_the_variables_nobody_else_sees() -> None
                 assert answer.endswith(b'"output":1}}')
 
 
+@contextmanager
+def garbage() -> Generator[set[str]]:
+    """Afterwards the names of the types of what was left inside, and what only the garbage collector finds."""
+    left: set[str] = set()
+    gc.collect()
+    gc.disable()
+    try:
+        yield left
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left |= {type(thing).__name__ for thing in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
 async def test_clients_that_go_away_leave_nothing_for_the_garbage_collector() -> None:
     async with serving() as server:
 
@@ -475,18 +492,9 @@ async def test_clients_that_go_away_leave_nothing_for_the_garbage_collector() ->
             await until(lambda: not server.web.server_state.connections)
 
         await come_and_go()
-        gc.collect()
-        gc.disable()
-        try:
+        with garbage() as left:
             for _ in range(3):
                 await come_and_go()
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            gc.collect()
-            left = {type(thing).__name__ for thing in gc.garbage}
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
     assert not left & {"Directly", "RequestResponseCycle", "FlowControl", "WholeAnswers", "Exchange", "Connection"}
 
 
@@ -501,17 +509,8 @@ async def test_requests_that_wait_leave_nothing_for_the_garbage_collector() -> N
 
         for component in ("/waits", "/echo", "/thread") * 3:
             await ask(component)
-        gc.collect()
-        gc.disable()
-        try:
+        with garbage() as left:
             for component in ("/waits", "/echo", "/thread") * 3:
                 await ask(component)
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            gc.collect()
-            left = {type(thing).__name__ for thing in gc.garbage}
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
         writer.close()
     assert not {name for name in left if name in {"Exchange", "Connection", "Wire", "RequestResponseCycle", "Context"}}
