@@ -178,7 +178,10 @@ class Executor:
         elif spec.in_thread:
             if spec.timeout is not None and execution.timer is None:
                 execution.timer = self._loop.call_later(spec.timeout, self._expire, execution)
-            self._submit(execution.work)
+            try:
+                self._submit(execution.work)
+            except RuntimeError as error:  # there is no thread to be had
+                self.finish(execution, b"", error)
             # A handler of a signal that raises between two callbacks of the loop takes the second one with it.
             if self._made:
                 self._look()

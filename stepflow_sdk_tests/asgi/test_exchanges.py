@@ -15,6 +15,7 @@ from stepflow_sdk.errors import ResourceUnavailable
 from stepflow_sdk.transports.http import HttpEndpoint, HttpPolicy
 from stepflow_sdk_tests.asgi.client import Answer, execute, request
 from stepflow_sdk_tests.e2e.web import execution
+from stepflow_sdk_tests.garbage import garbage
 
 
 def make_server() -> StepflowServer:
@@ -129,19 +130,11 @@ async def test_a_request_leaves_nothing_for_the_garbage_collector(component: str
     async with server.service():
         for _ in range(3):
             await serve_and_leave(server, component)
-        gc.collect()
-        gc.disable()
-        try:
+        with garbage() as left:
             for _ in range(5):
                 await serve_and_leave(server, component)
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            gc.collect()
-            left = {type(thing).__name__ for thing in gc.garbage}
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
-        assert not left & {"Exchange", "Connection", "Peer", "Dispatcher", "Lane", "Deadlines", "StepflowContext"}
+        kept = {"Exchange", "Connection", "Peer", "Dispatcher", "Lane", "Deadlines", "StepflowContext"}
+        assert not {kind.__name__ for kind in left} & kept
 
 
 async def test_hundreds_of_requests_at_once_leave_nothing_for_the_garbage_collector() -> None:
@@ -153,19 +146,10 @@ async def test_hundreds_of_requests_at_once_leave_nothing_for_the_garbage_collec
         await everybody_is_here.wait()
 
     async with server.service():
-        gc.collect()
-        gc.disable()
-        try:
+        with garbage() as left:
             answers = await asyncio.gather(*(execute(server, "/meet", None) for _ in range(300)))
             assert all(answer["result"] == {"output": None} for answer in answers)
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            gc.collect()
-            left = {type(thing).__name__ for thing in gc.garbage}
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
-        assert not left & {"Exchange", "Connection", "Peer", "Dispatcher", "Lane"}
+        assert not {kind.__name__ for kind in left} & {"Exchange", "Connection", "Peer", "Dispatcher", "Lane"}
 
 
 VALUES = {

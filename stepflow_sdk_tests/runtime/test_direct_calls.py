@@ -14,6 +14,7 @@ from stepflow_sdk import ComponentError, SkipStep, StepflowServer
 from stepflow_sdk.flows import parse_flow
 from stepflow_sdk.protocol import Call, FlowResult, FlowResultFailed
 from stepflow_sdk.runtime import Backoff, LocalRuntime, MemoryRunStore, RetryPolicy, RunEvent, StepEnded, StepStarted
+from stepflow_sdk_tests.garbage import garbage
 
 _AT_ONCE = RetryPolicy(backoff=Backoff.constant(0.0))
 _seen: ContextVar[str] = ContextVar("_seen", default="nothing")
@@ -239,32 +240,22 @@ async def test_steps_leave_nothing_to_the_garbage_collector() -> None:
     default = {"action": "useDefault", "defaultValue": 1}
     flows = [shape(f"/{name}", 20) for shape in (_chain, _wide) for name in ("echo", "later", "skip")]
     flows += [_wide("/fail", 20, onError=handling) for handling in (default, {"action": "retry"})]
-    gc.disable()
-    try:
-        server = _server(echo=echo, later=later, skip=skip, fail=fail, hang=hang)
-        async with LocalRuntime(server, retry=_AT_ONCE) as runtime:
+    server = _server(echo=echo, later=later, skip=skip, fail=fail, hang=hang)
+    async with LocalRuntime(server, retry=_AT_ONCE) as runtime:
 
-            async def cancelled() -> None:
-                with anyio.move_on_after(0.05):
-                    await runtime.run(_wide("/hang", 20), 1, max_concurrency=20)
+        async def cancelled() -> None:
+            with anyio.move_on_after(0.05):
+                await runtime.run(_wide("/hang", 20), 1, max_concurrency=20)
 
-            runs: list[Callable[[], Awaitable[Any]]] = [
-                partial(runtime.run, parse_flow(flow), {"a": [1]}) for flow in flows
-            ]
-            for run in [*runs, cancelled]:
+        runs: list[Callable[[], Awaitable[Any]]] = [
+            partial(runtime.run, parse_flow(flow), {"a": [1]}) for flow in flows
+        ]
+        for run in [*runs, cancelled]:
+            await run()
+            with garbage() as left:
                 await run()
-                gc.collect()
-                gc.set_debug(gc.DEBUG_SAVEALL)
-                await run()
-                gc.collect()
-                gc.set_debug(0)
-                # What is left of a run is no concern: there are many steps for each.
-                left = [thing for thing in gc.garbage if type(thing).__module__.startswith("stepflow_sdk")]
-                gc.garbage.clear()
-                assert len(left) < 10, run
-    finally:
-        gc.set_debug(0)
-        gc.enable()
+            # What is left of a run is no concern: there are many steps for each.
+            assert len([kind for kind in left if kind.__module__.startswith("stepflow_sdk")]) < 10, run
 
 
 async def test_calls_that_were_under_way_when_the_first_inputs_failed_are_given_up() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stepflow_sdk import BlockingContext, StepflowServer
+from stepflow_sdk import BlockingContext, ComponentError, StepflowServer
 from stepflow_sdk.components.threads import WorkerThreads
 from stepflow_sdk.runtime import LocalRuntime
 
@@ -135,6 +135,28 @@ async def test_a_thread_that_cannot_be_started_costs_one_call_and_those_after_it
         await ended.wait()
     assert ran == ["later"]
     pool.close()
+
+
+async def test_calls_that_get_no_thread_fail_and_leave_their_turns_to_those_after_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = StepflowServer("none")
+
+    @server.component(max_concurrency=1, timeout=600)
+    def echo(data: Any) -> Any:
+        return data
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with asyncio.timeout(60), LocalRuntime(server) as runtime:
+        await runtime.list_components()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            calls = [runtime.execute("/echo", number) for number in range(3)]
+            failures = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(failure) for failure in failures] == [ComponentError] * 3
+        assert await asyncio.gather(*(runtime.execute("/echo", number) for number in range(3))) == [0, 1, 2]
 
 
 async def test_no_job_is_forgotten_however_threads_wait_and_stand_in() -> None:

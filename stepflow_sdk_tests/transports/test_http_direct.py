@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import re
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,6 +21,7 @@ from stepflow_sdk.transports.http.next_turn import NextTurn
 from stepflow_sdk.transports.http.policy import HttpPolicy
 from stepflow_sdk.transports.http.serving import bind, make_server
 from stepflow_sdk_tests.e2e.web import execution
+from stepflow_sdk_tests.garbage import garbage
 
 pytestmark = pytest.mark.skipif(
     not hasattr(of_uvicorn.HttpToolsProtocol, "_start_asgi_task"), reason="with this version of uvicorn there is none"
@@ -460,23 +460,6 @@ async def test_what_an_input_sets_among_the_variables_nobody_else_sees() -> None
                 assert answer.endswith(b'"output":1}}')
 
 
-@contextmanager
-def garbage() -> Generator[set[str]]:
-    """Afterwards the names of the types of what was left inside, and what only the garbage collector finds."""
-    left: set[str] = set()
-    gc.collect()
-    gc.disable()
-    try:
-        yield left
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        left |= {type(thing).__name__ for thing in gc.garbage}
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-
-
 async def test_clients_that_go_away_leave_nothing_for_the_garbage_collector() -> None:
     async with serving() as server:
 
@@ -495,7 +478,8 @@ async def test_clients_that_go_away_leave_nothing_for_the_garbage_collector() ->
         with garbage() as left:
             for _ in range(3):
                 await come_and_go()
-    assert not left & {"Directly", "RequestResponseCycle", "FlowControl", "WholeAnswers", "Exchange", "Connection"}
+    kept = {"Directly", "RequestResponseCycle", "FlowControl", "WholeAnswers", "Exchange", "Connection"}
+    assert not {kind.__name__ for kind in left} & kept
 
 
 async def test_requests_that_wait_leave_nothing_for_the_garbage_collector() -> None:
@@ -513,4 +497,4 @@ async def test_requests_that_wait_leave_nothing_for_the_garbage_collector() -> N
             for component in ("/waits", "/echo", "/thread") * 3:
                 await ask(component)
         writer.close()
-    assert not {name for name in left if name in {"Exchange", "Connection", "Wire", "RequestResponseCycle", "Context"}}
+    assert not {kind.__name__ for kind in left} & {"Exchange", "Connection", "Wire", "RequestResponseCycle", "Context"}
