@@ -267,8 +267,6 @@ class Peer:
         self._executes = self._executes or method is EXECUTE
         return call
 
-    # ---- what goes by another way, between two ends in one process --------------------------------------------
-
     def await_answer(self, method: Method) -> Call:
         """Know of a request of ours that nothing is sent for here; its answer comes out of `receive` or `take_answer`.
 
@@ -282,6 +280,29 @@ class Peer:
         call = Call(self._new_id(), method)
         self._calls[call.id] = call
         return call
+
+    def notify(self, method: str, params: msgspec.Struct) -> None:
+        """Tell the other end something."""
+        if not self._closed:
+            self._push(self._encode(self._codec.notification(method, params)))
+
+    def abandon(self, call: Call) -> None:
+        """Wait no longer for the answer to a call; one that still comes is ignored."""
+        self._calls.pop(call.id, None)
+
+    def close(self) -> list[Call]:
+        """End the conversation and return the calls that will never be answered."""
+        self._closed = True
+        return self.end_input()
+
+    def end_input(self) -> list[Call]:
+        """Know that nothing more arrives, though replies may still leave; return the calls that get no answer."""
+        self._deaf = True
+        calls = list(self._calls.values())
+        self._calls.clear()
+        return calls
+
+    # ---- what goes by another way, between two ends in one process --------------------------------------------
 
     @property
     def admits(self) -> bool:
@@ -305,26 +326,7 @@ class Peer:
         """The call whose answer has come by another way; None when nobody waits for it, or not any more."""
         return self._calls.pop(id, None) if isinstance(id, str) else None
 
-    def notify(self, method: str, params: msgspec.Struct) -> None:
-        """Tell the other end something."""
-        if not self._closed:
-            self._push(self._encode(self._codec.notification(method, params)))
-
-    def abandon(self, call: Call) -> None:
-        """Wait no longer for the answer to a call; one that still comes is ignored."""
-        self._calls.pop(call.id, None)
-
-    def close(self) -> list[Call]:
-        """End the conversation and return the calls that will never be answered."""
-        self._closed = True
-        return self.end_input()
-
-    def end_input(self) -> list[Call]:
-        """Know that nothing more arrives, though replies may still leave; return the calls that get no answer."""
-        self._deaf = True
-        calls = list(self._calls.values())
-        self._calls.clear()
-        return calls
+    # ---- inside ------------------------------------------------------------------------------------------------
 
     def _answer(self, request: Request, frame: bytes) -> bool:
         request.answered = True
