@@ -92,6 +92,7 @@ async def test_a_server_over_http_that_hangs_is_killed_too(monkeypatch: pytest.M
         first = await pid_of(runtime)
         # Nothing of it runs any more, and its socket still takes connections.
         os.kill(first, signal.SIGSTOP)
+        await anyio.to_thread.run_sync(os.waitpid, first, os.WUNTRACED)
         bad._step_timeout = 0.2
         with pytest.raises(RequestTimeout, match="and the server was killed"):
             await runtime.execute("/pid", {})
