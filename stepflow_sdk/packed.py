@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-__all__ = ["ENCODING", "Encoded", "Packed", "find_no_json", "has_no_json"]
+__all__ = ["ENCODING", "Encoded", "Packed", "has_no_json"]
 
 ENCODING: Final = "msgpack"
 """The name under which runtimes offer it, and servers accept it."""
@@ -25,18 +25,40 @@ _decode = msgspec.msgpack.Decoder(ext_hook=_refuse).decode
 _WIDE: Final = rb"\xcb[\x7f\xff][\xf0-\xff]"
 _NARROW: Final = rb"\xca[\x7f\xff][\x80-\xff]"
 
+_FIRST: Final = (0xCA, 0xCB)
+_SECOND: Final = (b"\x7f", b"\xff")
+_LONG: Final = 1000
+_RARE: Final = 512
+"""Bytes from one to the next; what is rarer is found faster by itself, as a byte alone is found sixteen at a time."""
+
 _BYTES = (b"\xc4", b"\xc5", b"\xc6")
 
 
 @functools.cache
-def find_no_json(*, narrow: bool = False) -> Callable[[bytes | memoryview], object]:
-    """What looks for a double, or a ``narrow`` number, that may not be finite; made for the first that need it."""
-    return re.compile(_NARROW if narrow else _WIDE).search
+def _searches() -> tuple[Callable[[bytes | memoryview], object], ...]:
+    # Made for the first that need them.
+    return re.compile(_WIDE).search, re.compile(_NARROW).search
 
 
 def has_no_json(data: bytes | memoryview) -> bool:
     """Whether there may be a number in MessagePack that JSON has not."""
-    return find_no_json()(data) is not None or find_no_json(narrow=True)(data) is not None
+    if len(data) > _LONG and not _may_be_found(bytes(data)):
+        return False
+    wide, narrow = _searches()
+    return wide(data) is not None or narrow(data) is not None
+
+
+def _may_be_found(data: bytes) -> bool:
+    """Whether it takes the searches to know: not where no number begins before either of the rare second bytes."""
+    left = len(data) // _RARE
+    for second in _SECOND:
+        at = data.find(second, 1)
+        while at > 0:
+            if data[at - 1] in _FIRST or not left:
+                return True
+            left -= 1
+            at = data.find(second, at + 1)
+    return False
 
 
 def _check_numbers(value: Any) -> None:

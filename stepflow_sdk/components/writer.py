@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from stepflow_sdk.errors import ComponentError
-from stepflow_sdk.packed import find_no_json
+from stepflow_sdk.packed import has_no_json
 
 from .kinds import Anything, Kind, bare, reachable
 from .problems import ROOT, Report, describe_exception, summary
@@ -79,7 +79,7 @@ def _any_writer(exactly: Write, outer: type | None = None) -> Write:
             return exactly(output)
         # msgspec writes NaN and infinity as null, and a decimal NaN as text.
         if (
-            (0xCB in packed and find_no_json()(packed))
+            (0xCB in packed and has_no_json(packed))
             or (_N in encoded and b'"NaN"' in encoded)
             or (_I in encoded and b'Infinity"' in encoded)
         ):
@@ -99,7 +99,7 @@ def _typed_writer(exactly: Write, check: Callable[[bytes], Any], *, integers: bo
             packed = _pack(output) if integers or nulls else b""
         except Exception:
             return exactly(output)
-        return exactly(output) if nulls and 0xCB in packed and find_no_json()(packed) else encoded
+        return exactly(output) if nulls and 0xCB in packed and has_no_json(packed) else encoded
 
     return write
 

@@ -1,5 +1,6 @@
 """Inputs and outputs in MessagePack are what they are in JSON."""
 
+import itertools
 import json
 import math
 import struct
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from stepflow_sdk.components import ComponentSpec, Router
 from stepflow_sdk.errors import ComponentError, DefinitionError, InvalidInput
-from stepflow_sdk.packed import Packed
+from stepflow_sdk.packed import Packed, has_no_json
 
 from .helpers import spec_of, whole
 from .types import types, values
@@ -22,6 +23,10 @@ from .types import types, values
 _SETTINGS = settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+
+
+# Nothing of which looks like such a number: without, with few, and with many of the bytes that one has second.
+_FILLERS = [b"\x01\x02", b"\x7f", b"\xa7some\xc3\xbf\x7f", b"\x7f".ljust(700), b"\xc2\xff\xc3", b"\xff".rjust(900)]
 
 
 class Item(msgspec.Struct):
@@ -140,6 +145,15 @@ def test_numbers_that_json_has_not_do_not_become_null_where_anything_may_come(va
 
     with pytest.raises(InvalidInput):
         spec_of(anything).bind(Packed(msgspec.msgpack.encode(value)), {}, {})
+
+
+@pytest.mark.parametrize("form", [">d", ">f"])
+@pytest.mark.parametrize("value", [1.5, -1.5, 3e38, math.nan, math.copysign(math.nan, -1), math.inf, -math.inf])
+def test_numbers_that_json_has_not_are_found_wherever_they_are(form: str, value: float) -> None:
+    number = {">d": b"\xcb", ">f": b"\xca"}[form] + struct.pack(form, value)
+    for filler, before, after in itertools.product(_FILLERS, (0, 1, 200, 2000), (0, 1, 200, 2000)):
+        packed = filler * before + number + filler * after
+        assert has_no_json(packed) == has_no_json(memoryview(packed)) == (not math.isfinite(value))
 
 
 def test_bytes_that_only_look_like_no_number_come_through() -> None:
