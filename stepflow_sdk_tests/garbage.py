@@ -9,10 +9,12 @@ __all__ = ["garbage"]
 
 @contextmanager
 def garbage() -> Generator[list[type]]:
-    """The collector rests inside; afterwards the list has the types of all that only the collector has found."""
+    """The collector rests inside; afterwards the list has the types of all from inside that only it has found."""
     left: list[type] = []
     gc.collect()
     gc.disable()
+    # A thread or a task of another test that ends meanwhile leaves what was there before.
+    gc.freeze()
     try:
         yield left
         gc.set_debug(gc.DEBUG_SAVEALL)
@@ -21,4 +23,5 @@ def garbage() -> Generator[list[type]]:
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
+        gc.unfreeze()
         gc.enable()

@@ -204,6 +204,27 @@ def test_a_pipeline_is_answered_in_its_order(web: Web, count: int) -> None:
     assert ids == [str(number) if number % 5 else "null" for number in range(count)]
 
 
+_NO_REQUEST = b"\x00\x01 is no request\r\n\r\n"
+_NO_CHUNK = head("transfer-encoding: chunked") + b"x\r\n"
+
+
+@pytest.mark.promise("R1", "S5")
+@pytest.mark.parametrize("component", ["/echo", "/late/async"])
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("broken", [_NO_REQUEST, _NO_CHUNK], ids=["no request", "no chunk"])
+def test_what_is_no_request_is_refused_after_those_before_it_are_answered(
+    web: Web, component: str, count: int, broken: bytes
+) -> None:
+    data = b"".join(post(json.dumps(execution(number, component, number)).encode()) for number in range(count))
+    with connect(web) as connection:
+        send(connection, data + broken + post(ECHO))
+        answer = everything(connection).decode()
+    assert re.findall(r"HTTP/1.1 (\d+)", answer) == ["200"] * count + ["400"]
+    assert re.findall(r'"id":(\d+)', answer) == [str(number) for number in range(count)]
+    still_serves(web)
+    assert b"Exception in ASGI" not in web.stderr
+
+
 @pytest.mark.promise("S5")
 @pytest.mark.parametrize("parser", PARSERS)
 def test_slow_heads_and_bodies_are_given_up_while_others_are_served(parser: str, tmp_path: Path) -> None:

@@ -68,7 +68,9 @@ def guarded(base: Any) -> Any:
             self._is_refused = True
             base.send_400_response(self, msg)
 
-    return _with_ends(_with_hosts(_without_upgrades(Guarded))) if hasattr(base, "on_message_begin") else Guarded
+    if not hasattr(base, "on_message_begin"):
+        return Guarded
+    return _with_refusals_in_turn(_with_ends(_with_hosts(_without_upgrades(Guarded))))
 
 
 def _without_upgrades(base: Any) -> Any:
@@ -142,6 +144,42 @@ def _with_ends(base: Any) -> Any:
             self._ahead = None
 
     return Ending
+
+
+def _with_refusals_in_turn(base: Any) -> Any:
+    """Return uvicorn's protocol class for httptools, made to answer what is no request after all requests before it.
+
+    It answers at once, which a client takes for the answer to its first request.
+    """
+
+    class Patient(base):  # type: ignore[misc]  # see above
+        _refusal: str | None = None  # due when all requests are answered
+
+        def data_received(self, data: bytes) -> None:
+            if self._refusal is None:
+                base.data_received(self, data)
+
+        def send_400_response(self, msg: str) -> None:
+            cycle = self.cycle
+            is_cut_short = cycle is not None and cycle.more_body  # and can never be served
+            if is_cut_short and self.pipeline:
+                self.pipeline.popleft()
+            elif is_cut_short or cycle is None or cycle.response_complete:
+                base.send_400_response(self, msg)
+                if is_cut_short:
+                    # What the application has to say comes too late.
+                    cycle.disconnected = True
+                    cycle.message_event.set()
+                return
+            self._refusal = msg
+
+        def on_response_complete(self) -> None:
+            was_last = not self.pipeline
+            base.on_response_complete(self)
+            if self._refusal is not None and was_last and not self.transport.is_closing():
+                base.send_400_response(self, self._refusal)
+
+    return Patient
 
 
 def _has_hung_up(connection: Any) -> bool:
