@@ -15,13 +15,21 @@ _LOOK_EVERY = 0.5
 
 
 def guarded(base: Any) -> Any:
-    """Return a subclass of one of uvicorn's protocol classes, that for httptools or that for h11.
+    """Return a subclass of a protocol class of uvicorn: that for h11, or that for httptools with what it lacks."""
+    looking = _with_looks(base)
+    if not hasattr(base, "on_message_begin"):
+        return looking
+    return _with_refusals_in_turn(_with_ends(_with_hosts(_without_upgrades(looking))))
+
+
+def _with_looks(base: Any) -> Any:
+    """Return uvicorn's protocol class, made to know more of the client.
 
     It says, for `WholeAnswers`, whether the client may be sending still, and sees it go away while nothing is read, as
-    when requests wait behind one; and it has what the one for httptools lacks.
+    when requests wait behind one.
     """
 
-    class Guarded(base):  # type: ignore[misc]  # which class it is depends on what is installed
+    class Looking(base):  # type: ignore[misc]  # which class it is depends on what is installed
         _is_refused = False
         _is_stopping = False
         _look_timer: asyncio.TimerHandle | None = None
@@ -68,9 +76,7 @@ def guarded(base: Any) -> Any:
             self._is_refused = True
             base.send_400_response(self, msg)
 
-    if not hasattr(base, "on_message_begin"):
-        return Guarded
-    return _with_refusals_in_turn(_with_ends(_with_hosts(_without_upgrades(Guarded))))
+    return Looking
 
 
 def _without_upgrades(base: Any) -> Any:
@@ -161,17 +167,19 @@ def _with_refusals_in_turn(base: Any) -> Any:
 
         def send_400_response(self, msg: str) -> None:
             cycle = self.cycle
-            is_cut_short = cycle is not None and cycle.more_body  # and can never be served
-            if is_cut_short and self.pipeline:
-                self.pipeline.popleft()
-            elif is_cut_short or cycle is None or cycle.response_complete:
+            if cycle is None or cycle.response_complete:
                 base.send_400_response(self, msg)
-                if is_cut_short:
-                    # What the application has to say comes too late.
-                    cycle.disconnected = True
-                    cycle.message_event.set()
-                return
-            self._refusal = msg
+            elif not cycle.more_body:
+                self._refusal = msg
+            elif self.pipeline:
+                # A request that is cut short can never be served.
+                self.pipeline.popleft()
+                self._refusal = msg
+            else:
+                base.send_400_response(self, msg)
+                # What the application has to say to it comes too late.
+                cycle.disconnected = True
+                cycle.message_event.set()
 
         def on_response_complete(self) -> None:
             was_last = not self.pipeline
