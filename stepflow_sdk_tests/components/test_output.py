@@ -140,6 +140,7 @@ def test_without_annotation_everything_that_has_a_json_form_is_encoded(output: A
         (Any, {"a": {(1, 2): 3}}, ["$.a"]),
         (Any, {"a": {None: 3}}, ["$.a"]),
         (Any, [Decimal("NaN")], ["$[0]"]),
+        (Any, [Decimal("-NaN"), Decimal("sNaN"), Decimal("-Infinity")], ["$[0]", "$[1]", "$[2]"]),
         (Any, [Ellipsis, 1, {1, 2}, Exception("x")], ["$[0]", "$[3]"]),
         (Any, [msgspec.Raw(b"{")], ["$[0]"]),
         (Any, [msgspec.Raw(b'"\xff"')], ["$[0]"]),
