@@ -1,6 +1,11 @@
 """Fixtures for every test."""
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is a matter of the machine.
+settings.register_profile("any machine", settings(), deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def test_a_run_that_was_interrupted_by_a_signal_is_left_to_resume(
 ) -> None:
     with _running(held, "run", *TARGET, "--input-json", "2", "--state", "s.db") as process:
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "interrupted" in err
     assert "stepflow-sdk resume --state s.db" in err

@@ -330,7 +330,8 @@ def test_a_body_that_never_ends_is_given_up() -> None:
 @pytest.mark.parametrize("beginning", [b"", b"POST / HTTP/1.1\r\nhost: local"])
 @pytest.mark.parametrize("after_a_request", [False, True])
 def test_a_head_that_never_ends_is_given_up(beginning: bytes, after_a_request: bool) -> None:
-    with serving_http("careless", environment={"HEAD_TIMEOUT": "0.3"}) as web:
+    # Long enough for what is sent at once, also where this process has to wait for its turn in between.
+    with serving_http("careless", environment={"HEAD_TIMEOUT": "2"}) as web:
         raw = socket.create_connection(("127.0.0.1", web.port), PATIENCE)
         if after_a_request:
             raw.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -436,6 +437,8 @@ async def ask(ctx: StepflowContext) -> str:
     port = listener.getsockname()[1]
     listener.close()
     command = [sys.executable, "-m", "uvicorn", "asking:server", "--port", str(port), "--workers", "2"]
+    # A worker that has not begun to answer after this time is killed, and another started in its place.
+    command += ["--timeout-worker-healthcheck", str(int(PATIENCE))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, start_new_session=True)
     try:

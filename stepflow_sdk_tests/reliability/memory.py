@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["descriptors", "linux_only", "memory", "peak_while", "threads"]
+__all__ = ["OWN_THREADS", "POOL_THREADS", "descriptors", "linux_only", "memory", "peak_while", "threads"]
+
+OWN_THREADS, POOL_THREADS = 4, 32
+"""How many threads a server has for itself, and at most for ``def`` components."""
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 

@@ -10,14 +10,13 @@ import pytest
 from stepflow_sdk_tests.e2e.wire import PATIENCE
 from stepflow_sdk_tests.reliability.ends import End, HttpEnd, StdioEnd, execution, open_end
 from stepflow_sdk_tests.reliability.http_cases import post
-from stepflow_sdk_tests.reliability.memory import descriptors, linux_only, memory, threads
+from stepflow_sdk_tests.reliability.memory import OWN_THREADS, POOL_THREADS, descriptors, linux_only, memory, threads
 
 pytestmark = [pytest.mark.slow, pytest.mark.promise("R11"), linux_only]
 
 WARM_UP = 10_000
 COUNT = 100_000
 AT_ONCE = 250
-OWN_THREADS, POOL_THREADS = 4, 32
 
 KINDS: list[tuple[str, Any, bool]] = [
     ("/echo", {"text": "é" * 20}, True),

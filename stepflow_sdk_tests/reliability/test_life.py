@@ -1,5 +1,6 @@
 """Life: however a server starts, is stopped or is left alone, it answers what it can, ends in time, and is gone."""
 
+import contextlib
 import json
 import os
 import pty
@@ -15,7 +16,14 @@ import pytest
 
 from stepflow_sdk_tests.e2e.wire import PATIENCE, eventually, runs, serving
 from stepflow_sdk_tests.reliability.ends import RECKLESS, TRANSPORTS, StdioEnd, Transport, execution, open_end
-from stepflow_sdk_tests.reliability.memory import descriptors, linux_only, memory, threads
+from stepflow_sdk_tests.reliability.memory import (
+    OWN_THREADS,
+    POOL_THREADS,
+    descriptors,
+    linux_only,
+    memory,
+    threads,
+)
 from stepflow_sdk_tests.reliability.processes import INITIALIZE, command_of, environment_of, running
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and terminals")
@@ -146,8 +154,10 @@ def test_a_runtime_that_closes_its_end_of_stdout_ends_the_server() -> None:
         process.stdin.flush()
         assert process.stdout.readline()
         process.stdout.close()
-        process.stdin.write(ECHOES)
-        process.stdin.flush()
+        # It may see that nobody reads, and end, before it is asked anything.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(ECHOES)
+            process.stdin.flush()
         assert process.wait(PATIENCE) == 0
 
 
@@ -317,4 +327,5 @@ def test_thousands_of_requests_leave_no_memory_descriptors_or_threads(transport:
         go(800)
         assert memory(end.process_id) - before[0] < 5_000_000
         assert descriptors(end.process_id) <= before[1]
-        assert threads(end.process_id) <= before[2] + 1
+        # On a busy machine its threads come late to their work, and others are started: up to the pool's limit.
+        assert threads(end.process_id) <= max(before[2], OWN_THREADS + POOL_THREADS)

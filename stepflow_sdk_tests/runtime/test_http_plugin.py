@@ -16,7 +16,9 @@ from stepflow_sdk.runtime import LocalRuntime, RetryPolicy, load_config
 from stepflow_sdk.runtime.config import HttpCommandConfig, HttpConfig
 from stepflow_sdk.runtime.plugins import remote
 from stepflow_sdk.runtime.plugins.http import HealthCheck, http_command_plugin, http_plugin
+from stepflow_sdk.transports.announced import AnnouncingServer
 from stepflow_sdk_tests.runtime.components import server
+from stepflow_sdk_tests.runtime.waiting import until
 from stepflow_sdk_tests.transports.scripted_http import Exchange, Scripted, scripted
 
 HERE = Path(__file__).parent
@@ -99,14 +101,19 @@ async def test_a_server_is_asked_for_its_health_until_it_is_well() -> None:
 
 
 async def test_a_server_that_is_never_well_does_not_start() -> None:
-    check = HealthCheck("/nowhere", timeout=0.2, retry_delay=0.01)
-    async with LocalRuntime(http_command_plugin("ill", PROGRAM, health_check=check)) as runtime:
-        with pytest.raises(
-            ServerLost, match=r"'ill' was not healthy within 0\.2 s: GET /nowhere answered 503"
-        ) as caught:
-            await runtime.execute("/pid")
-        assert "loading the model" in caught.value.message
-        assert caught.value.flow_code == -32301
+    for seconds in (0.2, 2.0, 20.0):
+        check = HealthCheck("/nowhere", timeout=seconds, retry_delay=0.01)
+        async with LocalRuntime(http_command_plugin("ill", PROGRAM, health_check=check)) as runtime:
+            with pytest.raises(
+                ServerLost, match=f"'ill' was not healthy within {seconds:g} s: GET /nowhere "
+            ) as caught:
+                await runtime.execute("/pid")
+        # On a busy machine the server may not have come to its first answer.
+        if "gave no answer" not in caught.value.message:
+            break
+    assert "GET /nowhere answered 503" in caught.value.message
+    assert "loading the model" in caught.value.message
+    assert caught.value.flow_code == -32301
 
 
 async def test_a_server_that_dies_before_it_is_well_is_told_with_its_end() -> None:
@@ -116,9 +123,16 @@ async def test_a_server_that_dies_before_it_is_well_is_told_with_its_end() -> No
             await runtime.execute("/x")
 
 
-async def test_a_server_that_says_no_port_is_told() -> None:
+async def test_a_server_that_says_no_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_for = AnnouncingServer.announced
+
+    async def announced(self: AnnouncingServer, timeout: float) -> None:
+        await until(lambda: "hello" in self.describe_end())
+        await waited_for(self, timeout)
+
+    monkeypatch.setattr(AnnouncingServer, "announced", announced)
     code = "import time; print('hello', flush=True); time.sleep(600)"
-    plugin = http_command_plugin("mute", [sys.executable, "-c", code], announce_timeout=0.3)
+    plugin = http_command_plugin("mute", [sys.executable, "-c", code], announce_timeout=0.1)
     async with LocalRuntime(plugin) as runtime:
         with pytest.raises(ServerLost, match=r"'mute' did not print \{\"port\": N\}(.|\n)*hello"):
             await runtime.execute("/x")

@@ -16,7 +16,15 @@ def _check(history: History) -> None:
 
 @pytest.mark.promise("D1", "D2")
 def test_a_killed_runtime_loses_nothing(tmp_path: Path) -> None:
-    _check(kill_often(tmp_path, kills=4, seed=5, runs=8))
+    # On a busy machine all of the few kills may come too late, when nothing is under way any more.
+    for seed in range(5, 15):
+        folder = tmp_path / f"{seed}"
+        folder.mkdir()
+        history = kill_often(folder, kills=4, seed=seed, runs=8)
+        assert history.wrong == []
+        if history.again > 0:
+            break
+    _check(history)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from stepflow_sdk.protocol import FlowResultFailed
 from stepflow_sdk.runtime import LocalRuntime, load_config
 from stepflow_sdk.runtime.plugins.mcp import mcp_command_plugin, mcp_url_plugin
 from stepflow_sdk_tests.runtime.scripted import stack_of
+from stepflow_sdk_tests.runtime.waiting import PATIENCE, spoken_to_after
 
 PROGRAM = str(Path(__file__).with_name("mcp_program.py"))
 
@@ -186,10 +187,6 @@ sys.stdin.read()
     [
         ("import sys; sys.exit('no key')", r"could not be started(.|\n)*no key"),
         (
-            "import sys; print('hm', file=sys.stderr, flush=True); sys.stdin.read()",
-            r"did not answer `initialize` within 1 s(.|\n)*hm",
-        ),
-        (
             ANSWER.format(answer='"error": {"code": -5, "message": "go away"}'),
             r"does not speak the protocol(.|\n)*go away",
         ),
@@ -197,11 +194,19 @@ sys.stdin.read()
     ],
 )
 async def test_a_server_that_does_not_start_is_told_with_the_reason(code: str, said: str) -> None:
-    plugin = mcp_command_plugin("broken", [sys.executable, "-c", code], handshake_timeout=1)
+    plugin = mcp_command_plugin("broken", [sys.executable, "-c", code], handshake_timeout=PATIENCE)
     async with LocalRuntime({"x": plugin}) as runtime:
         with pytest.raises(ServerLost, match="plugin 'broken'") as caught:
             await runtime.execute("/x/y")
         assert caught.match(said)
+
+
+async def test_a_server_that_does_not_answer_is_told_with_what_it_said() -> None:
+    code = "import sys; print('hm', file=sys.stderr, flush=True); sys.stdin.read()"
+    plugin = mcp_command_plugin("broken", [sys.executable, "-c", code], handshake_timeout=0.1)
+    async with LocalRuntime({"x": spoken_to_after(plugin, "hm")}) as runtime:
+        with pytest.raises(ServerLost, match=r"'broken' did not answer `initialize` within 0\.1 s(.|\n)*hm"):
+            await runtime.execute("/x/y")
 
 
 async def test_a_command_that_is_not_there_is_named() -> None:

@@ -24,6 +24,7 @@ from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
 from stepflow_sdk.transports import guard
 from stepflow_sdk_tests.reliability.memory import linux_only, memory
 from stepflow_sdk_tests.runtime.scripted import stack_of
+from stepflow_sdk_tests.runtime.waiting import PATIENCE, spoken_to_after
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups and named pipes are POSIX things")
 
@@ -101,7 +102,8 @@ async def test_a_server_over_http_that_hangs_is_killed_too(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("way", ["stdio", "http"])
-async def test_a_server_that_only_forgot_one_call_goes_on(way: str) -> None:
+async def test_a_server_that_only_forgot_one_call_goes_on(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_ALIVE_SECONDS", PATIENCE)
     bad = plugin(way)
     async with LocalRuntime(bad) as runtime:
         first = await pid_of(runtime)
@@ -267,8 +269,8 @@ async def test_a_server_that_speaks_only_rubbish_is_told_with_what_it_said(way: 
     code = (
         "import sys; print('Usage: serve [x]', flush=True); print('oh', file=sys.stderr, flush=True); sys.stdin.read()"
     )
-    bad = PLUGINS[way]("bad", [sys.executable, "-c", code], handshake_timeout=0.5)
-    async with LocalRuntime(bad) as runtime:
+    bad = PLUGINS[way]("bad", [sys.executable, "-c", code], handshake_timeout=0.1)
+    async with LocalRuntime(spoken_to_after(bad, "Usage", "oh")) as runtime:
         with pytest.raises(ServerLost, match=r"did not answer `initialize`|initialize of the server") as caught:
             await runtime.execute("/x", {})
     assert "are no messages (1), the last: 'Usage: serve [x]'" in caught.value.message

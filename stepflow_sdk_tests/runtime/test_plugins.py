@@ -13,10 +13,12 @@ from stepflow_sdk.errors import ResourceUnavailable, ServerLost
 from stepflow_sdk.protocol import FlowResultFailed
 from stepflow_sdk.runtime import LocalRuntime, RetryPolicy
 from stepflow_sdk.runtime.plugins import remote
+from stepflow_sdk.runtime.plugins.inprocess import inprocess_plugin
 from stepflow_sdk.runtime.plugins.stdio import stdio_plugin
 from stepflow_sdk.server import StepflowServer
 from stepflow_sdk_tests.runtime.components import server
 from stepflow_sdk_tests.runtime.scripted import stack_of
+from stepflow_sdk_tests.runtime.waiting import PATIENCE
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("components.py"))]
 
@@ -77,16 +79,16 @@ async def test_a_server_that_always_dies_is_given_up_for_a_while(monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "seconds", "said"),
     [
-        ("import sys; sys.exit('no config')", r"exit code 1(.|\n)*no config"),
-        ("raise ValueError('a bug')", r"exit code 1(.|\n)*ValueError: a bug"),
-        ('print(\'{"jsonrpc": "2.0", "id": null}\'); import sys; sys.stdin.read()', "did not answer `initialize`"),
-        ("print('hello'); import sys; sys.stdin.read()", r"did not answer `initialize` within 0\.2 s"),
+        ("import sys; sys.exit('no config')", PATIENCE, r"exit code 1(.|\n)*no config"),
+        ("raise ValueError('a bug')", PATIENCE, r"exit code 1(.|\n)*ValueError: a bug"),
+        ('print(\'{"jsonrpc": "2.0", "id": null}\'); import sys; sys.stdin.read()', 0.2, "did not answer `initialize`"),
+        ("print('hello'); import sys; sys.stdin.read()", 0.2, r"did not answer `initialize` within 0\.2 s"),
     ],
 )
-async def test_a_server_that_does_not_start_is_told_with_the_reason(code: str, said: str) -> None:
-    plugin = stdio_plugin("broken", [sys.executable, "-c", code], handshake_timeout=0.2)
+async def test_a_server_that_does_not_start_is_told_with_the_reason(code: str, seconds: float, said: str) -> None:
+    plugin = stdio_plugin("broken", [sys.executable, "-c", code], handshake_timeout=seconds)
     async with LocalRuntime({"x": plugin}) as runtime:
         with pytest.raises(ServerLost, match="plugin 'broken'") as caught:
             await runtime.execute("/x/y")
@@ -213,10 +215,12 @@ async def test_leaving_while_a_server_starts_does_not_hang() -> None:
 async def test_a_component_that_takes_too_long_fails_its_step_alone() -> None:
     async with LocalRuntime(server, step_timeout=None) as runtime:
         assert await runtime.execute("/add", {"a": 1, "b": 1}) == 2
-    async with LocalRuntime(server, step_timeout=1) as runtime:
+    plugin = inprocess_plugin("server", server, step_timeout=0.1)
+    async with LocalRuntime(plugin) as runtime:
         outcome = await runtime.run({"steps": [{"id": "s", "component": "/wait_forever"}], "output": {"$step": "s"}})
         assert isinstance(outcome, FlowResultFailed)
         assert outcome.error.code == -32102
+        plugin._step_timeout = None
         assert await runtime.execute("/add", {"a": 1, "b": 1}) == 2
 
 
@@ -234,7 +238,7 @@ for line in sys.stdin:
     message = json.loads(line)
     if message.get("params", {}).get("component") == "/linger":
         os.close(1)
-        time.sleep(1)
+        open(message["params"]["input"]).read()
         sys.exit()
     if "id" in message:
         result = {"server_protocol_version": 1, "output": os.getpid()}
@@ -242,13 +246,18 @@ for line in sys.stdin:
 """
 
 
-async def test_a_server_that_takes_its_time_to_end_does_not_disturb_the_next_one() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are POSIX things")
+async def test_a_server_that_takes_its_time_to_end_does_not_disturb_the_next_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     async with LocalRuntime([sys.executable, "-c", LINGERS]) as runtime:
         first = await runtime.execute("/pid")
         with pytest.raises(ServerLost, match="closed its stdout but still runs"):
-            await runtime.execute("/linger")
+            await runtime.execute("/linger", str(pipe))
         second = await runtime.execute("/pid")
-        with anyio.fail_after(30):
+        assert second != first
+        await anyio.Path(pipe).write_text("go")
+        with anyio.fail_after(PATIENCE):
             while is_alive(first):
                 assert await runtime.execute("/pid") == second
         for _ in range(20):

@@ -63,7 +63,7 @@ async def test_a_second_process_is_told_who_the_first_one_is_and_can_wait_for_it
     with _holder(path) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
-        with anyio.fail_after(10), pytest.raises(StateError, match=f"process {holder.pid} on .*, since 20"):
+        with anyio.fail_after(30), pytest.raises(StateError, match=f"process {holder.pid} on .*, since 20"):
             await SqliteState.open(path)
         with pytest.raises(StateError, match=r"waited 0\.1 s"):
             await SqliteState.open(StateOptions(path, wait=0.1))

@@ -210,7 +210,7 @@ class _Crush:
                 self.pool.submit(functools.partial(self.work, number, 0.0006 if waits else 0))
                 if self.random.random() < 0.1:
                     await asyncio.sleep(0)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await self.is_over.wait()
         self.pool.close()
 

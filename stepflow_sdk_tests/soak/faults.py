@@ -92,7 +92,7 @@ async def _within(case: Awaitable[None]) -> None:
 async def _signalled(way: str, random_: random.Random, counts: Counter[str], number: int) -> None:
     """Signals come to the server while runs are under way: every run must end as if none had come."""
     extra = ["--http"] if way == "http" else []
-    served = _PLUGINS[way]("served", [sys.executable, str(_PROGRAMS / "components.py"), *extra], step_timeout=10.0)
+    served = _PLUGINS[way]("served", [sys.executable, str(_PROGRAMS / "components.py"), *extra], step_timeout=60.0)
     moments = {random_.randrange(1, _RUNS) for _ in range(_FAULTS)}
     ended = 0
 
@@ -149,7 +149,8 @@ def _stop(process_id: int) -> None:
 def _states(process_id: int) -> Iterator[str]:
     """The state of each thread of a process."""
     for thread in Path(f"/proc/{process_id}/task").iterdir():
-        yield (thread / "stat").read_text().rpartition(")")[2].split()[0]
+        with suppress(FileNotFoundError, ProcessLookupError):  # it may have ended since
+            yield (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 async def _hung(way: str, random_: random.Random, counts: Counter[str]) -> None:

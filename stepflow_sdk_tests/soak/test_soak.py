@@ -86,11 +86,15 @@ def test_a_form_that_leaves_a_process_behind_is_wrong_and_the_process_is_ended()
 
 @linux_only
 def test_a_form_that_hangs_is_ended_and_wrong() -> None:
-    began = time.monotonic()
-    said = supervised(f"{TELL}import subprocess; subprocess.run(['sleep', '600'])", 1.0)
-    assert said[1:] == ["it hung: 1 s were not enough"]
+    # On a busy machine it may not come so far as to tell anything in the shorter times.
+    for grace in (1, 5, 25):
+        began = time.monotonic()
+        said = supervised(f"{TELL}import subprocess; subprocess.run(['sleep', '600'])", grace)
+        assert said[1:] == [f"it hung: {grace} s were not enough"]
+        assert time.monotonic() - began < grace + PATIENCE
+        if said[0] != "None":
+            break
     assert said[0].startswith("Report(total=3, unit='things'")
-    assert time.monotonic() - began < PATIENCE
 
 
 def test_a_form_that_fails_is_wrong_with_what_it_told_before() -> None:
@@ -136,7 +140,7 @@ program.main()
 def test_where_the_fuzzer_is_not_to_be_had_inputs_are_made_at_random(is_broken: bool, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "seed").write_bytes(b"$.a")
-    command = [sys.executable, "-c", WITHOUT_ATHERIS, "paths", str(tmp_path), "0.3", *(["broken"] if is_broken else [])]
+    command = [sys.executable, "-c", WITHOUT_ATHERIS, "paths", str(tmp_path), "1", *(["broken"] if is_broken else [])]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     (executed,) = (line for line in run.stdout.splitlines() if "number_of_executed_units" in line)
     finds = list((tmp_path / "finds").iterdir())
