@@ -10,7 +10,6 @@ from stepflow_sdk_tests.runtime.kills import History, kill_often
 def _check(history: History) -> None:
     assert history.wrong == []
     assert history.finished == history.accepted > 0
-    assert history.again > 0
     assert history.nested > 0
 
 
@@ -21,10 +20,10 @@ def test_a_killed_runtime_loses_nothing(tmp_path: Path) -> None:
         folder = tmp_path / f"{seed}"
         folder.mkdir()
         history = kill_often(folder, kills=4, seed=seed, runs=8)
-        assert history.wrong == []
+        _check(history)
         if history.again > 0:
-            break
-    _check(history)
+            return
+    pytest.fail("no kill came while a step was under way")
 
 
 @pytest.mark.slow
@@ -33,4 +32,5 @@ def test_a_runtime_killed_often_loses_nothing(tmp_path: Path) -> None:
     history = kill_often(tmp_path, kills=25, seed=7)
     print(*history.lines(), sep="\n")
     _check(history)
+    assert history.again > 0
     assert history.blobs > 0
