@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp import ClientSession
+from mcp.client import stdio
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent, Tool
@@ -233,7 +234,11 @@ async def test_a_flow_needs_a_runtime_and_the_error_says_so(shapes: ClientSessio
     assert "LocalRuntime" in texts(result)[0]
 
 
-async def test_the_lifespan_is_entered_once_and_left_in_the_end(tmp_path: Path) -> None:
+async def test_the_lifespan_is_entered_once_and_left_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The client gives a server two seconds to end, and kills it some seconds later.
+    monkeypatch.setattr(stdio, "PROCESS_TERMINATION_TIMEOUT", PATIENCE)
     told = tmp_path / "told"
     async with client(TOLD=str(told)) as session:
         for _ in range(3):

@@ -92,7 +92,7 @@ async def test_a_file_that_cannot_be_read_is_named_with_the_reason(
 @POSIX
 async def test_a_pipe_is_no_file_and_nobody_waits_for_a_writer(here: Path, local: LocalRuntime) -> None:
     os.mkfifo(here / "pipe")
-    with anyio.fail_after(30), pytest.raises(ComponentError, match="it is not a file"):
+    with anyio.fail_after(60), pytest.raises(ComponentError, match="it is not a file"):
         await load(local, "pipe")
 
 

@@ -142,7 +142,7 @@ async def test_a_server_that_runs_but_cannot_be_reached_any_more_is_started_agai
     async with LocalRuntime(http_command_plugin("deaf", PROGRAM, health_check=READY)) as runtime:
         first = await runtime.execute("/pid")
         await runtime.execute("/deaf")
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             # Until the listening socket is closed, connections may still be made, and then break.
             while True:
                 try:
@@ -250,7 +250,7 @@ class FakeServer:
 
 @asynccontextmanager
 async def driving(fake: FakeServer) -> AsyncGenerator[tuple[LocalRuntime, Scripted], None]:
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with scripted(fake.answer) as scene, LocalRuntime(http_plugin("far", scene.url)) as runtime:
             yield runtime, scene
 

@@ -54,7 +54,7 @@ class Sessions:
 async def driving(
     sessions: Sessions, path: str = "runtime/events"
 ) -> AsyncGenerator[tuple[LocalRuntime, Scripted], None]:
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with scripted(sessions.answer) as scene, LocalRuntime(scene.url + path) as runtime:
             yield runtime, scene
 
@@ -133,7 +133,7 @@ async def test_a_session_that_has_expired_is_opened_anew() -> None:
 
 async def test_the_stream_is_closed_with_the_runtime() -> None:
     sessions = Sessions()
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with scripted(sessions.answer) as scene:
             async with LocalRuntime(f"{scene.url}runtime/events") as runtime:
                 await runtime.execute("/x")

@@ -213,7 +213,7 @@ async def test_after_an_error_of_the_whole_run_nothing_more_is_called() -> None:
         step("next", ref("slow"), "/after"),
     ]
     async with LocalRuntime(slow, on_event=watch) as runtime:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             result = await runtime.run(flow(*steps, output=1))
     assert isinstance(result, FlowResultFailed)
     assert not later

@@ -196,7 +196,7 @@ async def test_what_a_server_writes_to_stderr_is_logged_under_its_name(caplog: p
 
 async def test_leaving_while_a_server_starts_does_not_hang() -> None:
     never = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with LocalRuntime(never) as runtime:
             with anyio.move_on_after(0.1) as scope:
                 await runtime.execute("/x")

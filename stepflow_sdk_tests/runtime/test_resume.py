@@ -63,7 +63,7 @@ async def _interrupted(path: Path, document: dict[str, Any], *inputs: Any, at: s
     """The state file of a process that was killed when a step was under way, and the id of its run."""
     async with LocalRuntime(gate := Gate(at), state=path) as runtime:
         run_id = await submit(runtime, document, *inputs, **options)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await gate.reached.wait()
         return crash_image(path), run_id
 
@@ -404,7 +404,7 @@ async def test_runs_that_wait_for_their_turn_can_be_waited_for_and_cancelled(
         assert not await runtime.engine.wait(runs[3], 0.01)
         assert runtime.engine.cancel(runs[2])
         go_on.set()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             assert await runtime.engine.wait(runs[2])
             assert await runtime.engine.wait(runs[3])
         found = {run.run_id: run.status for run in await runtime.engine.runs.find(RunQuery())}

@@ -189,7 +189,7 @@ async def test_a_run_can_be_cancelled_while_it_waits_for_the_next_attempt() -> N
             waits.set()
 
     plugin = Scripted(work=failing_with(ServerLost("gone")))
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with LocalRuntime(plugin, on_event=observe, retry=policy) as runtime, anyio.create_task_group() as tasks:
             tasks.start_soon(runtime.run, flow_of())
             await waits.wait()

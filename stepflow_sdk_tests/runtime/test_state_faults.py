@@ -114,7 +114,7 @@ async def test_a_run_goes_on_when_another_program_lets_go_of_the_file(
         (run,) = await runtime.engine.runs.find(RunQuery())
         assert run.status == "running"
         other.close()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await runtime.engine.wait(run_id)
         (item,) = await runtime.engine.runs.items(run_id)
         assert item.result == FlowResultSuccess(1)
@@ -168,7 +168,7 @@ async def test_a_run_whose_file_is_gone_is_interrupted_in_one_line(
 
     async with LocalRuntime(Scripted(work=work), state=path) as runtime:
         run_id = await submit(runtime, chain(2), 1)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await runtime.engine.wait(run_id)
     (said,) = [record for record in caplog.records if run_id in record.getMessage()]
     assert "was interrupted: " in said.getMessage()

@@ -63,13 +63,13 @@ async def test_a_second_process_is_told_who_the_first_one_is_and_can_wait_for_it
     with _holder(path) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
-        with anyio.fail_after(30), pytest.raises(StateError, match=f"process {holder.pid} on .*, since 20"):
+        with anyio.fail_after(60), pytest.raises(StateError, match=f"process {holder.pid} on .*, since 20"):
             await SqliteState.open(path)
         with pytest.raises(StateError, match=r"waited 0\.1 s"):
             await SqliteState.open(StateOptions(path, wait=0.1))
         # Killed and not stopped: the lock ends with the process, whatever its end.
         asyncio.get_running_loop().call_later(0.1, holder.kill)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             state = await SqliteState.open(StateOptions(path, wait=30))
         await state.close()
 
@@ -404,7 +404,7 @@ async def test_a_run_goes_on_by_itself_when_there_is_space_again(small_disk: Pat
         ballast = fill(small_disk)
         go_on.set()
         # Reading goes on, and new runs are refused, while the result waits for space.
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while True:
                 try:
                     await submit(runtime, chain(1), "y" * 100_000)
@@ -415,7 +415,7 @@ async def test_a_run_goes_on_by_itself_when_there_is_space_again(small_disk: Pat
         assert run is not None
         assert run.status == "running"
         ballast.unlink()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await runtime.engine.wait(run_id)
         (item,) = await runtime.engine.runs.items(run_id)
         assert item.result == FlowResultSuccess(100_000)
@@ -450,7 +450,7 @@ async def test_a_run_that_cannot_be_written_is_interrupted_and_resumed_later(sma
 
 
 async def _until(ask: Callable[[], Awaitable[Any]], answer: Any) -> None:
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while await ask() != answer:  # noqa: ASYNC110  (another thread brings it about)
             await anyio.sleep(0.01)
 

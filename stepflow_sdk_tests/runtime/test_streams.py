@@ -56,7 +56,7 @@ async def test_an_outcome_is_delivered_while_later_items_run() -> None:
         outcomes.append(outcome)
         first_delivered.set()
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with LocalRuntime(Scripted(work=work)) as runtime:
             await runtime.run_stream(FLOW, [0, 1], deliver)
     assert outcomes == [FlowResultSuccess(0), FlowResultSuccess(1)]
@@ -103,7 +103,7 @@ async def test_work_goes_on_at_full_width_behind_an_item_that_took_long(monkeypa
             await together.wait()
         return input
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with LocalRuntime(Scripted(work=work)) as runtime:
             await runtime.run_stream(FLOW, range(13), lambda _: None, max_concurrency=3)
 
@@ -134,7 +134,7 @@ async def test_endless_inputs_can_be_cancelled() -> None:
         if delivered == 1000:
             tasks.cancel_scope.cancel()
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with LocalRuntime(Scripted(work=_work)) as runtime, anyio.create_task_group() as tasks:
             await runtime.run_stream(FLOW, count(), deliver)
     assert delivered >= 1000

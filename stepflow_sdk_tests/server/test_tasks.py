@@ -205,7 +205,7 @@ async def test_a_task_that_somebody_cancels_while_no_component_has_it_costs_none
             await cancelling
             for _ in range(turns):
                 await asyncio.sleep(0)
-            with anyio.fail_after(30):
+            with anyio.fail_after(60):
                 assert await runtime.execute("/waits") == "waited"
 
 
@@ -261,7 +261,7 @@ async def test_calls_that_are_cancelled_in_the_turn_in_which_they_began_make_roo
         )
         connection.receive([INITIALIZE])
         connection.receive([execute(component, False)])
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await answered.wait()
 
 

@@ -9,6 +9,7 @@ import anyio.to_thread
 import pytest
 
 from stepflow_sdk.errors import RequestTimeout, ResourceUnavailable
+from stepflow_sdk.transports import announced
 from stepflow_sdk.transports.announced import open_announcing_server
 
 
@@ -62,7 +63,11 @@ async def test_a_server_says_its_port_on_a_line_of_stdout(said: str) -> None:
         ("os.close(1)" + WAIT, "still runs, and its stdout ended without"),
     ],
 )
-async def test_a_server_that_ends_without_a_port_is_told_with_its_last_words(code: str, how: str) -> None:
+async def test_a_server_that_ends_without_a_port_is_told_with_its_last_words(
+    code: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "still runs" not in how:
+        monkeypatch.setattr(announced, "LAST_WORDS", 60)
     with pytest.raises(ResourceUnavailable, match=how):
         async with open_announcing_server(program(code), name="frail"):
             pass
@@ -91,7 +96,7 @@ print('last out'); print('last err', file=sys.stderr); sys.exit(4)
 """
     ended = anyio.Event()
     async with open_announcing_server(program(code), name="talker", on_end=ended.set) as server:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await ended.wait()
         assert server.returncode == 4
         said = server.describe_end()
@@ -112,7 +117,7 @@ async def test_nothing_is_on_its_stdin() -> None:
 async def test_a_server_gets_the_environment_and_directory_that_it_is_given(tmp_path: Path) -> None:
     code = """print(os.environ.get("A"), os.environ.get("HOME"), os.getcwd(), file=sys.stderr); print('{"port": 1}')"""
     async with open_announcing_server(program(code), env={"A": "1"}, cwd=tmp_path) as server:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await server.ended.wait()
     assert server.stderr_tail() == f"1 None {real(tmp_path)}\n"
 
@@ -135,7 +140,7 @@ time.sleep(600)
             pass
         assert server.returncode == -9
         # Nobody who held the other end is left: only then does reading come to an end.
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             assert await anyio.to_thread.run_sync(os.read, alive, 1, abandon_on_cancel=True) == b""
     finally:
         os.close(alive)
