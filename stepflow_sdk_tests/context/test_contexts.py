@@ -124,7 +124,7 @@ class Point:
 
 def server_of_both(name: str, use: Callable[[Any], Any]) -> StepflowServer[Any]:
     """A server whose components "async" and "thread" do the same with their contexts."""
-    server = StepflowServer(name, call_timeout=5)
+    server = StepflowServer(name, call_timeout=60)
 
     @server.component("async")
     async def asynchronous(ctx: StepflowContext) -> Any:

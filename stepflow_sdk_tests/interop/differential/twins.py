@@ -27,7 +27,7 @@ from stepflow_sdk_tests.interop.network import Network
 from stepflow_sdk_tests.interop.orchestrator import Orchestrator, running_orchestrator
 
 HERE = Path(__file__).parent
-STALL_SECONDS = 5
+STALL_SECONDS = 30
 PARSE = 4001
 """The code of what is no flow at all: upstream answers 422 to it, without diagnostics."""
 _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
