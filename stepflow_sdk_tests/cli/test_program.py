@@ -224,7 +224,7 @@ def test_a_reader_that_goes_away_is_no_traceback(cli: CommandLine) -> None:
         assert process.stderr is not None
         process.stdout.close()
         err = process.stderr.read()
-        assert process.wait(30) == 1
+        assert process.wait(60) == 1
     assert "Traceback" not in err
     assert "Exception" not in err
 

@@ -327,7 +327,7 @@ def test_signals_stop_everything_that_was_started(
         process.send_signal(number)
         # The ends of both pipes come only when the server, which has them too, is gone.
         err, out = process.stderr.read(), process.stdout.read()
-        assert process.wait(30) == code
+        assert process.wait(60) == code
     assert out == ""
     assert told in err
     assert "Traceback" not in err

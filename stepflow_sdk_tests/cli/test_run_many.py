@@ -75,7 +75,7 @@ def test_a_reader_that_goes_away_ends_the_run(cli: CommandLine) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 1
+        assert process.wait(60) == 1
 
 
 def test_no_inputs_give_no_outcomes(cli: CommandLine) -> None:
@@ -95,7 +95,7 @@ def test_an_outcome_is_written_as_soon_as_those_before_it_are(cli: CommandLine) 
         assert [json.loads(process.stdout.readline())["result"] for _ in range(2)] == [1, 2]
         process.terminate()
         assert process.stdout.read() == b""
-        assert process.wait(30) == (143 if os.name != "nt" else 1)
+        assert process.wait(60) == (143 if os.name != "nt" else 1)
 
 
 @pytest.mark.parametrize(
