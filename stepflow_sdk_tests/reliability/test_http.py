@@ -225,6 +225,55 @@ def test_what_is_no_request_is_refused_after_those_before_it_are_answered(
     still_serves(web)
 
 
+def _send_without_end(connection: socket.socket) -> int:
+    """Send 100 MB, or as much as the server takes before it closes the connection or takes no more for a while."""
+    connection.settimeout(3)
+    sent = 0
+    with contextlib.suppress(OSError):
+        while sent < 100_000_000:
+            sent += connection.send(b"x-a: b\r\n" * 20_000)
+    return sent
+
+
+_WAITING = post(json.dumps(execution(1, "/wait/async")).encode())
+_ENDLESS = {
+    "trailers": head("transfer-encoding: chunked") + b"0\r\n",
+    "trailers of what is answered early": b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
+    b"transfer-encoding: chunked\r\n\r\n0\r\n",
+    "a head behind a request": _WAITING + b"POST / HTTP/1.1\r\n",
+}
+
+
+@pytest.mark.promise("S5")
+@linux_only
+@pytest.mark.parametrize("name", _ENDLESS)
+def test_what_comes_without_end_beside_bodies_is_not_kept(name: str) -> None:
+    with serving_http(RECKLESS) as web, connect(web) as connection:
+        send(connection, _ENDLESS[name])
+        still_serves(web)
+        before = memory(web.process.pid)
+        _send_without_end(connection)
+        assert memory(web.process.pid) - before < 20_000_000
+        still_serves(web)
+
+
+@pytest.mark.promise("S5")
+def test_behind_what_is_no_request_nothing_more_is_read() -> None:
+    with serving_http(RECKLESS) as web, connect(web) as connection:
+        send(connection, _WAITING + _NO_REQUEST)
+        assert _send_without_end(connection) < 50_000_000
+        still_serves(web)
+
+
+def test_a_refused_client_that_stays_does_not_hold_up_the_end() -> None:
+    with serving_http(RECKLESS) as web, connect(web) as connection:
+        send(connection, _NO_CHUNK)
+        assert status_of(one_answer(connection)) == 400
+        web.process.terminate()
+        assert web.process.wait(PATIENCE) == 0
+        assert b"ERROR" not in web.stderr
+
+
 @pytest.mark.promise("S5")
 @pytest.mark.parametrize("parser", PARSERS)
 def test_slow_heads_and_bodies_are_given_up_while_others_are_served(parser: str, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import select
 from collections import deque
 from typing import Any
 
+from stepflow_sdk.transports.http.policy import MOST_HEAD_BYTES
+
 __all__ = ["guarded"]
 
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
@@ -19,7 +21,7 @@ def guarded(base: Any) -> Any:
     looking = _with_looks(base)
     if not hasattr(base, "on_message_begin"):
         return looking
-    return _with_refusals_in_turn(_with_ends(_with_hosts(_without_upgrades(looking))))
+    return _with_refusals_in_turn(_with_bounds(_with_ends(_with_hosts(_without_upgrades(looking)))))
 
 
 def _with_looks(base: Any) -> Any:
@@ -152,6 +154,35 @@ def _with_ends(base: Any) -> Any:
     return Ending
 
 
+def _with_bounds(base: Any) -> Any:
+    """Return uvicorn's protocol class for httptools, made to bound what comes between bodies and is kept.
+
+    That are heads behind a request under way, and what follows the last piece of a body, trailers above all.
+    """
+
+    class Bounded(base):  # type: ignore[misc]  # see above
+        _between = 0  # bytes since the last head or piece of a body
+
+        def data_received(self, data: bytes) -> None:
+            self._between += len(data)
+            base.data_received(self, data)
+            if self._between <= MOST_HEAD_BYTES or self.transport.is_closing():
+                return
+            cycle = self.cycle
+            if cycle is not None and (cycle.more_body or not cycle.response_complete):
+                self.send_400_response("Too much between two bodies.")
+
+        def on_headers_complete(self) -> None:
+            self._between = 0
+            base.on_headers_complete(self)
+
+        def on_body(self, body: bytes) -> None:
+            self._between = 0
+            base.on_body(self, body)
+
+    return Bounded
+
+
 def _with_refusals_in_turn(base: Any) -> Any:
     """Return uvicorn's protocol class for httptools, made to answer what is no request after all requests before it.
 
@@ -164,28 +195,41 @@ def _with_refusals_in_turn(base: Any) -> Any:
         def data_received(self, data: bytes) -> None:
             if self._refusal is None:
                 base.data_received(self, data)
+            else:
+                # Who reads the body of the request under way has had reading go on.
+                self.flow.pause_reading()
 
         def send_400_response(self, msg: str) -> None:
             cycle = self.cycle
             if cycle is None or cycle.response_complete:
                 base.send_400_response(self, msg)
             elif not cycle.more_body:
-                self._refusal = msg
+                self._refuse_later(msg)
             elif self.pipeline:
                 # A request that is cut short can never be served.
                 self.pipeline.popleft()
-                self._refusal = msg
+                self._refuse_later(msg)
             else:
                 base.send_400_response(self, msg)
                 # What the application has to say to it comes too late.
                 cycle.disconnected = True
                 cycle.message_event.set()
 
+        def _refuse_later(self, msg: str) -> None:
+            self._refusal = msg
+            self.flow.pause_reading()
+
         def on_response_complete(self) -> None:
             was_last = not self.pipeline
             base.on_response_complete(self)
             if self._refusal is not None and was_last and not self.transport.is_closing():
                 base.send_400_response(self, self._refusal)
+
+        def shutdown(self) -> None:
+            base.shutdown(self)
+            # It would wait for a request that is never whole.
+            if self._is_refused:
+                self.transport.close()
 
     return Patient
 
