@@ -26,6 +26,7 @@ from stepflow_sdk.runtime.service.runs import MAX_RUNS
 from stepflow_sdk.transports.http.connection_limit import open_files_for
 from stepflow_sdk.transports.open_files import raise_open_files
 from stepflow_sdk.transports.shutdown import Shutdown
+from stepflow_sdk.tuning import Tuning
 
 __all__ = ["add_arguments", "execute"]
 
@@ -56,6 +57,9 @@ def add_arguments(parser: Parser) -> None:
         default=MAX_RUNS,
         help="how many runs may be under way, nested ones included; more are refused with 503 (default: %(default)s)",
     )
+    parser.add_argument_group("the process").add_argument(
+        "--no-tuning", action="store_true", help="leave memory, threads and the limit for open files as they are"
+    )
     group = parser.add_argument_group("its end")
     group.add_argument(
         "--drain",
@@ -70,7 +74,11 @@ def add_arguments(parser: Parser) -> None:
 def execute(options: Options, output: Output) -> int:
     """Serve until a signal."""
     policy = read_policy(options)
-    raise_open_files(open_files_for(policy.max_connections))
+    # The loop stays asyncio's own: servers are started from it.
+    tuning = Tuning.none() if options.no_tuning else Tuning(uvloop=False)
+    tuning.begin()
+    if tuning.open_files:
+        raise_open_files(open_files_for(policy.max_connections))
     hub = EventHub()
     log = RunLog(options.slow)
     metrics = RuntimeMetrics() if options.metrics else None
@@ -81,7 +89,7 @@ def execute(options: Options, output: Output) -> int:
     def make_service() -> RuntimeService:
         return RuntimeService(runtime, hub, policy, metrics, max_runs=options.max_runs)
 
-    asyncio.run(_serve(options, output, runtime, make_service, listener))
+    asyncio.run(_serve(options, output, runtime, make_service, listener, tuning))
     log.close()
     return 0
 
@@ -92,6 +100,7 @@ async def _serve(
     runtime: LocalRuntime,
     make_service: Callable[[], RuntimeService],
     listener: socket.socket,
+    tuning: Tuning,
 ) -> None:
     with Shutdown(options.drain + _END_SECONDS) as shutdown:
         async with runtime:
@@ -100,6 +109,7 @@ async def _serve(
                 port = listener.getsockname()[1]
                 host = f"[{options.host}]" if ":" in options.host else options.host
                 say(f"serving http://{host}:{port}/api/v1, described at /openapi.json")
+                tuning.settle()
                 output.write(f'{{"port": {port}}}\n')
                 async with asyncio.TaskGroup() as tasks:
                     resumption = tasks.create_task(_resume(runtime)) if runtime.has_state else None

@@ -169,7 +169,8 @@ class _PackedSplitter:
         return frames
 
     def finish(self) -> Frames:
-        return []
+        # It is no message, and is answered or logged as that.
+        return [self._buffer] if self._buffer else []
 
     def _cut(self, data: bytes | bytearray, frames: Frames) -> int:
         """Add the whole frames, and return where the rest begins."""

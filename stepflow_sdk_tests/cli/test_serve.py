@@ -1,5 +1,6 @@
 """``stepflow-sdk serve`` and ``submit``, as programs."""
 
+import gc
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from stepflow_sdk.tuning import Tuning
 from stepflow_sdk_tests.cli.conftest import CommandLine
 from stepflow_sdk_tests.cli.served import PATIENCE, Served, served
 
@@ -41,6 +43,21 @@ def once(input: int) -> int:
         file.write("once 1\\n")
     return input * 10
 '''
+TELLING = """
+import gc
+import os
+import sys
+from typing import Any
+
+from stepflow_sdk import StepflowServer
+
+server = StepflowServer("telling")
+
+
+@server.component
+def told() -> list[Any]:
+    return [os.getpid(), list(gc.get_threshold()), sys.getswitchinterval()]
+"""
 FLOW = {
     "steps": [
         {"id": "first", "component": "/once", "input": {"$input": "$"}},
@@ -119,6 +136,19 @@ def test_a_service_that_was_killed_finishes_its_runs_when_it_is_started_again(di
         steps = service.call("GET", f"/api/v1/runs/{run_id}/steps")[1]["steps"]
         assert (steps["first"]["attempt"], steps["second"]["attempt"]) == (1, 2)
     assert (directory / "attempts").read_text().split("\n") == ["once 1", "second 1", "second 2", ""]
+
+
+@pytest.mark.parametrize("more", [[], ["--no-tuning"]])
+def test_the_process_is_set_up_for_speed_unless_it_is_told_not_to(tmp_path: Path, more: list[str]) -> None:
+    tuning = Tuning(uvloop=False)
+    (tmp_path / "told.py").write_text(TELLING, "utf-8")
+    flow = {"steps": [{"id": "told", "component": "/told"}], "output": {"$step": "told"}}
+    with served(tmp_path, "--server", "told:server", *more) as service:
+        run = service.start(flow, None, wait=True)
+        pid, *told = run["results"][0]["result"]["result"]
+        assert pid == service.process.pid
+    assert (told == [list(tuning.gc_thresholds or ()), tuning.switch_interval]) is not bool(more)
+    assert (told == [list(gc.get_threshold()), sys.getswitchinterval()]) is bool(more)
 
 
 def test_a_second_service_on_the_same_state_is_refused_with_the_first_ones_pid(

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepflow_sdk.transports.framing import FrameSplitter, LineSplitter, TooLong, join_frames, join_lines
+from stepflow_sdk.transports.framing import FrameSplitter, LineSplitter, TooLong, is_message, join_frames, join_lines
 
 
 def lines_of(splitter: LineSplitter | FrameSplitter, chunks: list[bytes]) -> list[bytes | TooLong]:
@@ -124,3 +124,16 @@ def test_any_bytes_come_out_or_are_waited_for(chunks: list[bytes]) -> None:
 
 def test_packed_frames_that_nobody_expects_are_lines() -> None:
     assert lines_of(FrameSplitter(), [b"\xc1\x00\x00\x00\x01\x80\n"]) == [b"\xc1\x00\x00\x00\x01\x80"]
+
+
+@given(_packed, _packed, st.data())
+def test_a_packed_frame_that_is_cut_off_by_the_end_comes_out_and_is_no_message(
+    first: bytes, second: bytes, data: st.DataObject
+) -> None:
+    splitter = FrameSplitter()
+    splitter.expect_packed()
+    cut_off = join_frames([second])[: data.draw(st.integers(1, 4 + len(second)))]
+    assert splitter.feed(join_frames([first]) + cut_off) == [first]
+    (left,) = splitter.finish()
+    assert left == cut_off
+    assert not is_message(cut_off)
