@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-__all__ = ["ENCODING", "Encoded", "Packed", "has_no_json"]
+__all__ = ["ENCODING", "Encoded", "Packed", "has_no_json", "refuse_extension"]
 
 ENCODING: Final = "msgpack"
 """The name under which runtimes offer it, and servers accept it."""
 
 
-def _refuse(code: int, data: memoryview) -> Any:  # noqa: ARG001  (msgspec's signature)
+def refuse_extension(code: int, data: memoryview) -> Any:  # noqa: ARG001  (msgspec's signature)
+    """Take an extension of MessagePack: raises `msgspec.DecodeError`."""
     raise msgspec.DecodeError(f"JSON has no extension {code}")
 
 
-_decode = msgspec.msgpack.Decoder(ext_hook=_refuse).decode
+_decode = msgspec.msgpack.Decoder(ext_hook=refuse_extension).decode
 
 # NaN and infinity are the numbers whose exponent has all bits set. These bytes may mean something else, too: who finds
 # them takes the way through JSON, on which nothing is lost but time.

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from stepflow_sdk.packed import Packed, has_no_json
+from stepflow_sdk.packed import Packed, has_no_json, refuse_extension
 
 from .classes import RawJson
 from .containers import Array, Dictionary, Fixed
@@ -33,7 +33,7 @@ def make_unpacker(kind: Kind, annotation: Any) -> Callable[[Any], Any] | None:
     """
     if any(isinstance(part, RawJson) for part in reachable(kind)):
         return None
-    decode = msgspec.msgpack.Decoder(annotation).decode
+    decode = msgspec.msgpack.Decoder(annotation, ext_hook=refuse_extension).decode
     if not _has_floats(kind):
         return decode
 

@@ -156,6 +156,16 @@ def test_numbers_that_json_has_not_are_found_wherever_they_are(form: str, value:
         assert has_no_json(packed) == has_no_json(memoryview(packed)) == (not math.isfinite(value))
 
 
+@pytest.mark.parametrize("returned", [Any, dict[str, Any]])
+def test_extensions_of_messagepack_are_refused(returned: Any) -> None:
+    def anything(input: Any) -> Any: ...
+
+    anything.__annotations__["input"] = returned
+    packed = msgspec.msgpack.encode({"a": msgspec.msgpack.Ext(7, b"x")})
+    with pytest.raises(InvalidInput):
+        spec_of(anything).bind(Packed(packed), {}, {})
+
+
 def test_bytes_that_only_look_like_no_number_come_through() -> None:
     def anything(input: Any) -> Any:
         return input
