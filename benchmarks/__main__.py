@@ -15,6 +15,8 @@ from benchmarks.subjects import FLOOR, OURS, Subject, subjects
 from benchmarks.workloads import WORKLOADS
 from stepflow_sdk_tests.interop.environments import InstallFailed
 
+TRANSPORTS = ["stdio", "http"]
+
 SERIES = {series.name: series for series in [*growth_servers.SERIES, *growth_flows.SERIES]}
 STEPS = "steps"
 NAMES = [*(workload.name for workload in WORKLOADS), STEPS]
@@ -23,7 +25,7 @@ NAMES = [*(workload.name for workload in WORKLOADS), STEPS]
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure servers beside one another.")
     parser.add_argument("--workload", action="append", choices=NAMES, help="may be repeated; all by default")
-    parser.add_argument("--transport", choices=["stdio", "http"], help="both by default")
+    parser.add_argument("--transport", choices=TRANSPORTS, help="both by default")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each server (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="everything once, and small: to see that it works")
     parser.add_argument("--server", action="append", metavar="NAME", help="only this one; may be repeated")
@@ -32,7 +34,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--series", action="append", choices=list(SERIES), help="of --growth; may be repeated")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of a series of --growth (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error("--rounds is 1 at least")
+    known = {subject.name for transport in TRANSPORTS for subject in subjects(transport)}
+    for name in options.server or ():
+        if name not in known:
+            parser.error(f"--server: nobody is called {name!r}; there are {', '.join(sorted(known))}")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +73,8 @@ def grow(options: argparse.Namespace) -> int:
         tell(f"growth of {name}")
         curves.append(growth.follow(SERIES[name], options.budget))
         say(growth.lines(curves[-1:]))
-    write(options.json, {"growth": growth.as_json(curves)}, None)
+        # What is there is kept, however the next one ends.
+        write(options.json, {"growth": growth.as_json(curves)}, None)
     return 0
 
 
@@ -84,7 +94,7 @@ def measured_steps(options: argparse.Namespace, where: str) -> dict[str, dict[st
 def measured(options: argparse.Namespace) -> Iterator[Row]:
     """The rows that are asked for; each is printed when it is there, for a whole run takes long."""
     chosen = [workload for workload in WORKLOADS if workload.name in (options.workload or NAMES)]
-    for transport in ([options.transport] if options.transport else ["stdio", "http"]) if chosen else ():
+    for transport in ([options.transport] if options.transport else TRANSPORTS) if chosen else ():
         present = list(installed(transport, [OURS, FLOOR] if options.no_peers else options.server))
         names = [subject.name for subject in present]
         say([report.head(names)])

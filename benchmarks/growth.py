@@ -64,12 +64,15 @@ def follow(series: Series, budget: float) -> Curve:
     """Measure a series from its smallest size on, as far as `budget` seconds allow."""
     points: list[Point] = []
     begun = time.monotonic()
+    ready = 0.0  # seconds until the last size was made ready
     for size in series.sizes:
         left = budget - (time.monotonic() - begun)
-        if points and points[-1].seconds * size / points[-1].size > left:
+        if points and (ready + points[-1].seconds) * size / points[-1].size > left:
             return Curve(series, points, f"{size:,} would take longer than the {budget:g} s of a series")
+        now = time.monotonic()
         try:
             with series.prepare(size) as once:
+                ready = time.monotonic() - now
                 points.append(Point(size, _typical(once)))
         except Exception as error:
             return Curve(series, points, f"{size:,}: {type(error).__name__}: {str(error)[:200]}")
