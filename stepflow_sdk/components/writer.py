@@ -75,7 +75,7 @@ def _any_writer(exactly: Write, outer: type | None = None) -> Write:
             packed = _pack(output)
         except Exception:
             return exactly(output)
-        # msgspec writes NaN and infinity as null, and decimals that are neither as text.
+        # msgspec writes NaN and infinity as null, and those of decimals as text.
         return exactly(output) if 0xCB in packed and has_no_json(packed) else encoded
 
     return write
